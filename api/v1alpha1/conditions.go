@@ -1,0 +1,52 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Condition types. Every condition carries observedGeneration.
+const (
+	// ConditionReady sums an object up: everything that it declares is in force.
+	ConditionReady = "Ready"
+	// ConditionCertificateReady says that a KafkaUser's certificate is issued and its files are rendered.
+	ConditionCertificateReady = "CertificateReady"
+	// ConditionMappingRecorded says that a KafkaUser's subjects are recorded for its principal.
+	ConditionMappingRecorded = "MappingRecorded"
+	// ConditionAccessSynced says that the broker's ACLs and quotas equal a KafkaUser's declaration.
+	ConditionAccessSynced = "AccessSynced"
+	// ConditionBrokerConfigRendered says that a KafkaCluster's broker ConfigMap is current.
+	ConditionBrokerConfigRendered = "BrokerConfigRendered"
+	// ConditionReachable says that Signet's admin connection to a KafkaCluster works.
+	ConditionReachable = "Reachable"
+)
+
+// Condition reasons. One reason means the same wherever it appears.
+const (
+	// ReasonReady: nothing is missing.
+	ReasonReady = "Ready"
+	// ReasonPending: work is under way; nothing is wrong.
+	ReasonPending = "Pending"
+	// ReasonClusterNotFound: the KafkaCluster does not exist (yet).
+	ReasonClusterNotFound = "ClusterNotFound"
+	// ReasonNamespaceNotAllowed: the KafkaCluster's namespaceSelector does not select this namespace.
+	ReasonNamespaceNotAllowed = "NamespaceNotAllowed"
+	// ReasonIssuerNotFound: the issuer does not exist (yet).
+	ReasonIssuerNotFound = "IssuerNotFound"
+	// ReasonIssuerNotReady: the issuer cannot sign at the moment; its own conditions say why.
+	ReasonIssuerNotReady = "IssuerNotReady"
+	// ReasonCANotFound: a Secret or ConfigMap that should hold a CA certificate does not exist or lacks the key.
+	ReasonCANotFound = "CANotFound"
+	// ReasonCAInvalid: a CA certificate or key is malformed, mismatched, or not a CA.
+	ReasonCAInvalid = "CAInvalid"
+	// ReasonCAExpired: a CA certificate is expired or not yet valid.
+	ReasonCAExpired = "CAExpired"
+	// ReasonConflict: another object holds what this one claims; the message names the holder.
+	ReasonConflict = "Conflict"
+	// ReasonReserved: the principal belonged to somebody who is gone and waits for an administrator's release.
+	ReasonReserved = "Reserved"
+	// ReasonUnreachable: Kafka does not answer; the last state stays in force and Signet retries.
+	ReasonUnreachable = "Unreachable"
+	// ReasonRefusedByBroker: Kafka answered with an error; the message carries it.
+	ReasonRefusedByBroker = "RefusedByBroker"
+	// ReasonInvalid: the declaration cannot be carried out as written; the message says which part.
+	ReasonInvalid = "Invalid"
+)

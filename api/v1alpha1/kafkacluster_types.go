@@ -1,0 +1,261 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+)
+
+// KafkaCluster describes an existing Kafka: how clients reach it, how Signet administers it, who signs its clients'
+// certificates, and which namespaces may use it.
+//
+// +genclient
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:categories=signet,shortName=kc
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Users",type=integer,JSONPath=`.status.users`
+// +kubebuilder:printcolumn:name="Brokers",type=integer,JSONPath=`.status.brokers`
+// +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.certificates.issuerRef.name`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label: at most 63 characters of a-z, 0-9 and -, no dot"
+type KafkaCluster struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec KafkaClusterSpec `json:"spec"`
+	// +optional
+	Status KafkaClusterStatus `json:"status,omitempty"`
+}
+
+// KafkaClusterSpec is what an administrator declares of a Kafka.
+// +kubebuilder:validation:XValidation:rule="self.listeners.exists(l, l.name == self.admin.listener)",message="admin.listener must be the name of one of the listeners"
+// +kubebuilder:validation:XValidation:rule="self.listeners.filter(l, l.name == self.admin.listener).all(l, l.authentication == 'MTLS')",message="admin.listener must be a listener with authentication MTLS"
+type KafkaClusterSpec struct {
+	// Listeners by which clients reach the brokers. A client gets the first one whose scope fits where it runs.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +listType=map
+	// +listMapKey=name
+	Listeners []Listener `json:"listeners"`
+
+	// Admin says how Signet itself connects, to keep ACLs, quotas and topics. It signs itself a client certificate that
+	// lives in memory only; its principal (status.adminPrincipal) has to be a super user, which the rendered
+	// server.properties fragment makes it.
+	Admin AdminConnection `json:"admin"`
+
+	// Certificates are the defaults of the client certificates of this cluster.
+	Certificates CertificateDefaults `json:"certificates"`
+
+	// NamespaceSelector selects, by the labels of the namespace, whose KafkaUsers and KafkaTopics may refer to this
+	// cluster. {} selects every namespace. It is required, so that opening a cluster to everybody is a decision.
+	NamespaceSelector metav1.LabelSelector `json:"namespaceSelector"`
+
+	// MeshTrustDomain is the SPIFFE trust domain of the service mesh: the workload identity
+	// spiffe://<meshTrustDomain>/ns/<namespace>/sa/<serviceAccount> of a KafkaUser's workload is recorded for its
+	// principal.
+	// +optional
+	// +kubebuilder:default=cluster.local
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9._-]+$`
+	MeshTrustDomain string `json:"meshTrustDomain,omitempty"`
+
+	// SuperUsers are principals beside Signet's own that the rendered server.properties fragment lists in super.users,
+	// such as those of the brokers themselves: "User:CN=broker,O=example". A principal has no semicolon, which is what
+	// separates them there.
+	// +optional
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:Pattern=`^User:[^;\r\n\\]+$`
+	// +listType=set
+	SuperUsers []string `json:"superUsers,omitempty"`
+
+	// Policy sets what KafkaUsers of this cluster may declare.
+	// +optional
+	// +kubebuilder:default={}
+	Policy ClusterPolicy `json:"policy,omitempty"`
+}
+
+// ListenerScope is where a listener's clients run.
+// +kubebuilder:validation:Enum=Cluster;External
+type ListenerScope string
+
+const (
+	// ScopeCluster is for pods of the Kubernetes cluster.
+	ScopeCluster ListenerScope = "Cluster"
+	// ScopeExternal is for clients outside Kubernetes.
+	ScopeExternal ListenerScope = "External"
+)
+
+// ListenerAuthentication is how a listener identifies its clients.
+// +kubebuilder:validation:Enum=MTLS;None
+type ListenerAuthentication string
+
+const (
+	// AuthenticationMTLS is by client certificate (ssl.client.auth=required).
+	AuthenticationMTLS ListenerAuthentication = "MTLS"
+	// AuthenticationNone is a plaintext listener that identifies nobody.
+	AuthenticationNone ListenerAuthentication = "None"
+)
+
+// Listener is one of the brokers' listeners, as a client sees it.
+// +kubebuilder:validation:XValidation:rule="self.authentication != 'None' || !has(self.serverCA)",message="serverCA has no meaning on a listener with authentication None"
+type Listener struct {
+	// Name of the listener in the brokers' configuration, lower case, as in listener.name.<name>.*.
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+
+	// BootstrapServers are the host:port pairs that clients connect to first.
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MaxLength=260
+	// +kubebuilder:validation:items:Pattern=`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$`
+	// +listType=atomic
+	BootstrapServers []string `json:"bootstrapServers"`
+
+	// Scope says for whom the listener is: Cluster (pods) or External (outside Kubernetes).
+	Scope ListenerScope `json:"scope"`
+
+	// Authentication says how the listener identifies clients: MTLS (default) or None.
+	// +optional
+	// +kubebuilder:default=MTLS
+	Authentication ListenerAuthentication `json:"authentication,omitempty"`
+
+	// ServerCA names the certificates that clients must trust to reach this listener; default: the certificates of the
+	// client certificates' own issuer (the mesh root), for brokers whose certificate the mesh signed. The Secret or
+	// ConfigMap is in the KafkaCluster's namespace.
+	// +optional
+	ServerCA *KeyReference `json:"serverCA,omitempty"`
+}
+
+// AdminConnection says how Signet connects to administer a Kafka.
+type AdminConnection struct {
+	// Listener is the name of the listener that Signet itself uses; it must be one with authentication MTLS that the
+	// controller's pod can reach.
+	// +kubebuilder:validation:MinLength=1
+	Listener string `json:"listener"`
+}
+
+// CertificateDefaults are the certificate settings of a KafkaCluster's users.
+type CertificateDefaults struct {
+	// IssuerRef names the MeshIssuer that signs.
+	IssuerRef IssuerReference `json:"issuerRef"`
+
+	// Duration is the lifetime of a certificate, at least 1h; default 6h. It is cut to the CA's and the issuer's limit.
+	// +optional
+	// +kubebuilder:default="6h"
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="duration must be at least 1h"
+	Duration metav1.Duration `json:"duration,omitempty"`
+
+	// Organization is the O= of every subject, the marker that tells Signet's certificates from all others that the
+	// same CA signs; default signet. Changing it changes every subject and the brokers' static rule.
+	// +optional
+	// +kubebuilder:default=signet
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="!self.endsWith('-controller')",message="organization must not end in -controller, the marker of Signet's own certificates"
+	Organization string `json:"organization,omitempty"`
+}
+
+// ClusterPolicy sets what KafkaUsers of a cluster may declare.
+type ClusterPolicy struct {
+	// FreeGroups gives every user that consumes the consumer group <namespace> and those that start with <namespace>.;
+	// default true.
+	// +optional
+	// +kubebuilder:default=true
+	FreeGroups *bool `json:"freeGroups,omitempty"`
+
+	// AllowWildcard permits the lone * (every topic, every group) in KafkaUsers; default false.
+	// +optional
+	AllowWildcard bool `json:"allowWildcard,omitempty"`
+
+	// AdminTopicExemptions are topic names, or prefixes with a trailing *, that a KafkaUser may list under admin
+	// although they do not start with "<namespace>-".
+	// +optional
+	// +kubebuilder:validation:MaxItems=10000
+	// +kubebuilder:validation:items:MaxLength=249
+	// +listType=set
+	AdminTopicExemptions []string `json:"adminTopicExemptions,omitempty"`
+}
+
+// KafkaClusterStatus is what Signet sees of a Kafka.
+type KafkaClusterStatus struct {
+	// Users is the number of KafkaUsers that refer to this cluster.
+	// +optional
+	Users int32 `json:"users,omitempty"`
+
+	// Brokers is the number of brokers that answered last.
+	// +optional
+	Brokers int32 `json:"brokers,omitempty"`
+
+	// AdminPrincipal is the principal of Signet's own connection. It must be a super user.
+	// +optional
+	AdminPrincipal string `json:"adminPrincipal,omitempty"`
+
+	// BrokerConfig is the name of the ConfigMap that the brokers mount.
+	// +optional
+	BrokerConfig string `json:"brokerConfig,omitempty"`
+
+	// Conditions: Ready, BrokerConfigRendered, Reachable.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// KafkaClusterList is a list of KafkaClusters.
+// +kubebuilder:object:root=true
+type KafkaClusterList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []KafkaCluster `json:"items"`
+}
+
+// Admits tells whether a namespace with these labels may refer to the cluster. It errs where the selector is malformed.
+func (c *KafkaCluster) Admits(namespaceLabels map[string]string) (bool, error) {
+	selector, err := metav1.LabelSelectorAsSelector(&c.Spec.NamespaceSelector)
+	if err != nil {
+		return false, fmt.Errorf("kafkacluster %s/%s: spec.namespaceSelector: %w", c.Namespace, c.Name, err)
+	}
+	return selector.Matches(labels.Set(namespaceLabels)), nil
+}
+
+// Listener returns the first listener of the scope that identifies its clients, else the first of the scope.
+func (c *KafkaCluster) Listener(scope ListenerScope) (Listener, bool) {
+	var found *Listener
+	for i := range c.Spec.Listeners {
+		l := &c.Spec.Listeners[i]
+		if l.Scope != scope {
+			continue
+		}
+		if l.Authentication == AuthenticationMTLS {
+			return *l, true
+		}
+		if found == nil {
+			found = l
+		}
+	}
+	if found == nil {
+		return Listener{}, false
+	}
+	return *found, true
+}
+
+// AdminListener returns the listener that Signet itself uses.
+func (c *KafkaCluster) AdminListener() (Listener, bool) {
+	for _, l := range c.Spec.Listeners {
+		if l.Name == c.Spec.Admin.Listener {
+			return l, true
+		}
+	}
+	return Listener{}, false
+}
+
+// FreeGroupsEnabled tells whether users that consume get their namespace's groups without asking.
+func (p ClusterPolicy) FreeGroupsEnabled() bool { return p.FreeGroups == nil || *p.FreeGroups }

@@ -1,0 +1,169 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// KafkaUser declares one Kafka client: its identity is User:<namespace>.<name>, its rights are what it consumes,
+// produces and administers. Signet has its certificate signed, records its subject, keeps its ACLs and renders its
+// configuration; a pod gets all of it by the annotation kafka.signet.dev/user: <name>.
+//
+// +genclient
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:categories=signet,shortName=ku
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Principal",type=string,JSONPath=`.status.principal`
+// +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterRef.name`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.certificate.notAfter`
+// +kubebuilder:printcolumn:name="ACLs",type=integer,JSONPath=`.status.acls`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label: at most 63 characters of a-z, 0-9 and -, no dot, because it becomes the certificate's CN and a part of the principal"
+type KafkaUser struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec KafkaUserSpec `json:"spec"`
+	// +optional
+	Status KafkaUserStatus `json:"status,omitempty"`
+}
+
+// KafkaUserSpec is what a team declares.
+type KafkaUserSpec struct {
+	// ClusterRef names the KafkaCluster. It cannot change: another cluster is another user.
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="clusterRef cannot change; delete the KafkaUser and create it anew"
+	ClusterRef ClusterReference `json:"clusterRef"`
+
+	// Workload says whose pods this user is for.
+	// +optional
+	Workload *Workload `json:"workload,omitempty"`
+
+	// Certificate settings; default: the KafkaCluster's.
+	// +optional
+	Certificate *UserCertificate `json:"certificate,omitempty"`
+
+	// ExternalSubjects are subjects (RFC 2253, as Java prints them) of certificates that another CA issued to this same
+	// user. They are recorded in the user's PrincipalMapping and wait there for an administrator's approval.
+	// +optional
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=3
+	// +kubebuilder:validation:items:MaxLength=1024
+	// +listType=set
+	ExternalSubjects []string `json:"externalSubjects,omitempty"`
+
+	// Consume lists topics to read: READ, DESCRIBE and DESCRIBE_CONFIGS on each. A trailing * makes it a prefix.
+	// +optional
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=249
+	// +kubebuilder:validation:items:Pattern=`^(\*|[a-zA-Z0-9._-]+\*?)$`
+	// +listType=set
+	Consume []string `json:"consume,omitempty"`
+
+	// Produce lists topics to write: WRITE and all of consume on each, and the transactional ids <namespace> and
+	// <namespace>.*. A trailing * makes it a prefix.
+	// +optional
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=249
+	// +kubebuilder:validation:items:Pattern=`^(\*|[a-zA-Z0-9._-]+\*?)$`
+	// +listType=set
+	Produce []string `json:"produce,omitempty"`
+
+	// Admin lists topics that the user may create and delete: CREATE, DELETE and all of produce and consume. Each starts
+	// with "<namespace>-" or is on the KafkaCluster's list of exemptions.
+	// +optional
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=249
+	// +kubebuilder:validation:items:Pattern=`^(\*|[a-zA-Z0-9._-]+\*?)$`
+	// +listType=set
+	Admin []string `json:"admin,omitempty"`
+
+	// ConsumerGroups lists groups beside the free ones (<namespace> and <namespace>.*) that the user may join and
+	// manage. A trailing * makes it a prefix.
+	// +optional
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=255
+	// +kubebuilder:validation:items:Pattern=`^(\*|[^*\s][^*\r\n]*\*?)$`
+	// +listType=set
+	ConsumerGroups []string `json:"consumerGroups,omitempty"`
+}
+
+// Workload says whose pods a KafkaUser is for.
+type Workload struct {
+	// ServiceAccountName is the only service account whose pods may use this KafkaUser. Its identity in the mesh is
+	// recorded for the user's principal.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	ServiceAccountName string `json:"serviceAccountName"`
+}
+
+// UserCertificate overrides a KafkaCluster's certificate defaults for one user.
+type UserCertificate struct {
+	// IssuerRef names who signs; default: the KafkaCluster's.
+	// +optional
+	IssuerRef *IssuerReference `json:"issuerRef,omitempty"`
+
+	// Duration is the lifetime of a certificate, at least 1h; default: the KafkaCluster's.
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="duration must be at least 1h"
+	Duration *metav1.Duration `json:"duration,omitempty"`
+}
+
+// KafkaUserStatus is what is in force for a KafkaUser.
+type KafkaUserStatus struct {
+	// Principal is the user's Kafka principal, User:<namespace>.<name>.
+	// +optional
+	Principal string `json:"principal,omitempty"`
+
+	// Subject of the user's certificate, RFC 2253.
+	// +optional
+	Subject string `json:"subject,omitempty"`
+
+	// Certificate is the one in force.
+	// +optional
+	Certificate *CertificateStatus `json:"certificate,omitempty"`
+
+	// ACLs is the number of bindings that the broker holds for the principal.
+	// +optional
+	ACLs *int32 `json:"acls,omitempty"`
+
+	// Conditions: Ready, CertificateReady, MappingRecorded, AccessSynced.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// CertificateStatus describes a certificate in force.
+type CertificateStatus struct {
+	// Secret that holds it.
+	// +optional
+	Secret string `json:"secret,omitempty"`
+
+	// Serial number, hexadecimal.
+	// +optional
+	Serial string `json:"serial,omitempty"`
+
+	// NotAfter is when it expires.
+	// +optional
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+
+	// RenewalTime is when it will be renewed.
+	// +optional
+	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
+}
+
+// KafkaUserList is a list of KafkaUsers.
+// +kubebuilder:object:root=true
+type KafkaUserList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []KafkaUser `json:"items"`
+}

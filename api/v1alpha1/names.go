@@ -1,0 +1,81 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// Annotations on pods.
+const (
+	// AnnotationUser opts a pod in: the names of KafkaUsers in the pod's namespace, separated by commas.
+	AnnotationUser = "kafka.signet.dev/user"
+	// AnnotationInject set to "false" keeps a pod untouched whatever else it says.
+	AnnotationInject = "kafka.signet.dev/inject"
+)
+
+// AnnotationPrefix begins every annotation that Signet reads; one it does not know is refused, so that a misspelt
+// annotation is not silently ignored.
+const AnnotationPrefix = "kafka.signet.dev/"
+
+// MountRoot is the directory below which each KafkaUser's files are mounted in a container: MountRoot/<user>/.
+const MountRoot = "/var/run/secrets/kafka.signet.dev"
+
+// Names of the files below MountRoot/<user>/.
+const (
+	// FileCertificate holds the leaf and its intermediates (PEM, leaf first).
+	FileCertificate = "tls.crt"
+	// FileKey holds the private key (PEM, PKCS#8).
+	FileKey = "tls.key"
+	// FileCA holds the certificates to trust for the broker (PEM).
+	FileCA = "ca.crt"
+	// FileKeystore holds key and chain in one PEM file, the form that Kafka's Java client reads (KIP-651).
+	FileKeystore = "keystore.pem"
+	// FileJavaProperties holds the configuration of Kafka's Java client.
+	FileJavaProperties = "client.properties"
+	// FileLibrdkafka holds the configuration of librdkafka and kcat.
+	FileLibrdkafka = "librdkafka.conf"
+	// FileJSON holds the same facts as a JSON object, for every other client.
+	FileJSON = "kafka.json"
+)
+
+// Keys of a KafkaUser's client ConfigMap beside the files above; pods take environment variables from them.
+const (
+	// KeyBootstrapServers holds host:port[,host:port…].
+	KeyBootstrapServers = "bootstrap.servers"
+	// KeySecurityProtocol holds SSL or PLAINTEXT, as Kafka's security.protocol.
+	KeySecurityProtocol = "security.protocol"
+)
+
+// KeyCombinedPEM is the key of cert-manager's Secret that holds key and chain in one PEM (additionalOutputFormats).
+const KeyCombinedPEM = "tls-combined.pem"
+
+// CertificateName is the name of the cert-manager Certificate, and of the Secret, of the KafkaUser with this name, in
+// its namespace. It is a function of the name alone, so that a pod can be mutated before the KafkaUser exists.
+func CertificateName(user string) string { return user + "-kafka-tls" }
+
+// ClientConfigName is the name of the ConfigMap with the client configuration of the KafkaUser with this name.
+func ClientConfigName(user string) string { return user + "-kafka-client" }
+
+// TrustBundleName is the name of the ConfigMap (key FileCA) with what the KafkaUser with this name must trust to reach
+// its brokers.
+func TrustBundleName(user string) string { return user + "-kafka-trust" }
+
+// MappingName is the name of the PrincipalMapping of a KafkaUser, in its KafkaCluster's namespace. A namespace has no
+// dot, so two KafkaUsers never share one.
+func MappingName(namespace, user string) string { return namespace + "." + user }
+
+// BrokerConfigName is the name of the ConfigMap that the brokers of a KafkaCluster mount, in the cluster's namespace.
+func BrokerConfigName(cluster string) string { return cluster + "-signet-broker" }
+
+// Keys of the ConfigMap named by BrokerConfigName.
+const (
+	// KeyClientCA holds the certificates that brokers trust as client CA (PEM).
+	KeyClientCA = "client-ca.pem"
+	// KeyMappingRules holds the value of ssl.principal.mapping.rules.
+	KeyMappingRules = "ssl.principal.mapping.rules"
+	// KeyMappingFile holds every recorded subject and its principal (JSON).
+	KeyMappingFile = "mapping.json"
+	// KeyServerProperties holds the fragment of server.properties that names the files above.
+	KeyServerProperties = "server.properties"
+)
+
+// BrokerConfigPath is where a broker mounts its ConfigMap; the server.properties fragment names files below it.
+const BrokerConfigPath = "/etc/kafka-signet"

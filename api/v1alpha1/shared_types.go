@@ -1,0 +1,68 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package v1alpha1
+
+// ClusterReference names a KafkaCluster.
+type ClusterReference struct {
+	// Name of the KafkaCluster.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name"`
+
+	// Namespace of the KafkaCluster; default: the namespace of the object that holds this reference.
+	// +optional
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// In returns the reference with its namespace filled in: the given one where none is set.
+func (r ClusterReference) In(namespace string) ClusterReference {
+	if r.Namespace == "" {
+		r.Namespace = namespace
+	}
+	return r
+}
+
+// String returns namespace/name.
+func (r ClusterReference) String() string { return r.Namespace + "/" + r.Name }
+
+// IssuerReference names the issuer of client certificates.
+type IssuerReference struct {
+	// Name of the issuer.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name"`
+
+	// Kind of the issuer: MeshIssuer.
+	// +optional
+	// +kubebuilder:default=MeshIssuer
+	// +kubebuilder:validation:Enum=MeshIssuer
+	Kind string `json:"kind,omitempty"`
+
+	// Group of the issuer's kind: kafka.signet.dev.
+	// +optional
+	// +kubebuilder:default=kafka.signet.dev
+	// +kubebuilder:validation:Enum=kafka.signet.dev
+	Group string `json:"group,omitempty"`
+}
+
+// KeyReference names one key of a Secret or a ConfigMap in the same namespace. Exactly one of secret and configMap is
+// set.
+// +kubebuilder:validation:XValidation:rule="has(self.secret) != has(self.configMap)",message="set exactly one of secret and configMap"
+type KeyReference struct {
+	// Secret that holds the value.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	Secret string `json:"secret,omitempty"`
+
+	// ConfigMap that holds the value.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	ConfigMap string `json:"configMap,omitempty"`
+
+	// Key inside it; default ca.crt.
+	// +optional
+	// +kubebuilder:default=ca.crt
+	Key string `json:"key,omitempty"`
+}
