@@ -1,0 +1,255 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package principal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	applycorev1 "k8s.io/client-go/applyconfigurations/core/v1"
+	applymetav1 "k8s.io/client-go/applyconfigurations/meta/v1"
+	"k8s.io/client-go/util/workqueue"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	apply "github.com/signet-kafka/signet/api/applyconfiguration/api/v1alpha1"
+	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/internal/condition"
+)
+
+// batchDelay gathers changes of many users into one judgement of a cluster's ledger: the judgement is linear in the
+// ledger, and a thousand users are often created at once.
+const batchDelay = 200 * time.Millisecond
+
+// generationAnnotation carries the hash of the broker configuration on its ConfigMap.
+const generationAnnotation = v1alpha1.AnnotationPrefix + "generation"
+
+// ClientTrust returns the certificates (PEM) that the brokers of a cluster must trust for clients.
+type ClientTrust func(ctx context.Context, cluster *v1alpha1.KafkaCluster) ([]byte, error)
+
+// Clusters judges the ledger of each KafkaCluster, writes the verdicts into the PrincipalMappings' status, and renders
+// the broker ConfigMap. It keeps the KafkaCluster's condition BrokerConfigRendered, users, adminPrincipal and
+// brokerConfig.
+type Clusters struct {
+	// Client reads from the cache and writes to the API server.
+	Client client.Client
+	// Live reads from the API server, to tell a ConfigMap that is not there from one that the cache leaves out.
+	Live client.Reader
+	// ClientTrust says whom brokers trust.
+	ClientTrust ClientTrust
+	// TrustReason gives the condition reason of an error of ClientTrust; "" of one that is worth a retry.
+	TrustReason func(error) string
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// SetupWithManager registers the controller.
+func (r *Clusters) SetupWithManager(mgr ctrl.Manager) error {
+	clusterOfMapping := func(_ context.Context, o client.Object) []reconcile.Request {
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: o.GetNamespace(), Name: o.(*v1alpha1.PrincipalMapping).Spec.Cluster}}}
+	}
+	clusterOfUser := func(_ context.Context, o client.Object) []reconcile.Request {
+		ref := o.(*v1alpha1.KafkaUser).Spec.ClusterRef.In(o.GetNamespace())
+		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}}}
+	}
+	return ctrl.NewControllerManagedBy(mgr).Named("kafkacluster-principal").
+		For(&v1alpha1.KafkaCluster{}).
+		Owns(&corev1.ConfigMap{}).
+		Watches(&v1alpha1.PrincipalMapping{}, batched(clusterOfMapping)).
+		Watches(&v1alpha1.KafkaUser{}, batched(clusterOfUser)).
+		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfIssuer)).
+		Complete(r)
+}
+
+// batched enqueues after batchDelay; requests for one object in that time become one.
+func batched(requests handler.MapFunc) handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	add := func(ctx context.Context, o client.Object, q queue) {
+		for _, request := range requests(ctx, o) {
+			q.AddAfter(request, batchDelay)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc:  func(ctx context.Context, e event.CreateEvent, q queue) { add(ctx, e.Object, q) },
+		UpdateFunc:  func(ctx context.Context, e event.UpdateEvent, q queue) { add(ctx, e.ObjectNew, q) },
+		DeleteFunc:  func(ctx context.Context, e event.DeleteEvent, q queue) { add(ctx, e.Object, q) },
+		GenericFunc: func(ctx context.Context, e event.GenericEvent, q queue) { add(ctx, e.Object, q) },
+	}
+}
+
+func (r *Clusters) clustersOfIssuer(ctx context.Context, o client.Object) []reconcile.Request {
+	var clusters v1alpha1.KafkaClusterList
+	if err := r.Client.List(ctx, &clusters); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "list kafkaclusters", "meshissuer", o.GetName())
+		return nil
+	}
+	var requests []reconcile.Request
+	for _, c := range clusters.Items {
+		if c.Spec.Certificates.IssuerRef.Name == o.GetName() {
+			requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&c)})
+		}
+	}
+	return requests
+}
+
+// Reconcile judges one cluster's ledger and renders its broker configuration.
+func (r *Clusters) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var cluster v1alpha1.KafkaCluster
+	if err := r.Client.Get(ctx, req.NamespacedName, &cluster); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !cluster.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	alive, err := r.usersOf(ctx, &cluster)
+	if err != nil {
+		return ctrl.Result{}, err
+	}
+	entries, err := r.judge(ctx, &cluster, alive)
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("judge ledger of kafkacluster %s: %w", req, err)
+	}
+	want, err := r.render(ctx, &cluster, entries)
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("render broker configuration of kafkacluster %s: %w", req, err)
+	}
+	want.Type, want.ObservedGeneration, want.LastTransitionTime = v1alpha1.ConditionBrokerConfigRendered, cluster.Generation, metav1.NewTime(r.Now())
+	next, changed := condition.Next(cluster.Status.Conditions, want)
+	users, admin, config := int32(min(len(alive), 1<<30)), ForController(cluster.Namespace, cluster.Name), v1alpha1.BrokerConfigName(cluster.Name)
+	if !changed && cluster.Status.Users == users && cluster.Status.AdminPrincipal == admin && cluster.Status.BrokerConfig == config {
+		return ctrl.Result{}, nil
+	}
+	status := apply.KafkaClusterStatus().WithUsers(users).WithAdminPrincipal(admin).WithBrokerConfig(config).WithConditions(next)
+	if err := r.Client.Status().Apply(ctx, apply.KafkaCluster(cluster.Name, cluster.Namespace).WithStatus(status), fieldOwner, client.ForceOwnership); client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, fmt.Errorf("write status of kafkacluster %s: %w", req, err)
+	}
+	return ctrl.Result{}, nil
+}
+
+// usersOf returns the KafkaUsers that refer to the cluster and are not being deleted.
+func (r *Clusters) usersOf(ctx context.Context, cluster *v1alpha1.KafkaCluster) (map[types.NamespacedName]bool, error) {
+	var users v1alpha1.KafkaUserList
+	if err := r.Client.List(ctx, &users, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list kafkausers: %w", err)
+	}
+	alive := map[types.NamespacedName]bool{}
+	for i := range users.Items {
+		u := &users.Items[i]
+		if u.DeletionTimestamp.IsZero() && u.Spec.ClusterRef.In(u.Namespace) == (v1alpha1.ClusterReference{Name: cluster.Name, Namespace: cluster.Namespace}) {
+			alive[client.ObjectKeyFromObject(u)] = true
+		}
+	}
+	return alive, nil
+}
+
+// judge writes the verdicts that changed and returns every subject in force.
+func (r *Clusters) judge(ctx context.Context, cluster *v1alpha1.KafkaCluster, alive map[types.NamespacedName]bool) ([]Entry, error) {
+	var list v1alpha1.PrincipalMappingList
+	if err := r.Client.List(ctx, &list, client.InNamespace(cluster.Namespace)); err != nil {
+		return nil, fmt.Errorf("list principalmappings: %w", err)
+	}
+	mappings := slices.DeleteFunc(list.Items, func(m v1alpha1.PrincipalMapping) bool { return m.Spec.Cluster != cluster.Name })
+	verdicts := Judge(cluster, mappings, func(o v1alpha1.MappingOwner) bool {
+		return alive[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}]
+	})
+	var entries []Entry
+	var failed []error
+	for i := range mappings {
+		m := &mappings[i]
+		v := verdicts[m.Name]
+		entries = append(entries, v.Entries...)
+		if err := r.writeVerdict(ctx, m, v); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return entries, errors.Join(failed...)
+}
+
+func (r *Clusters) writeVerdict(ctx context.Context, m *v1alpha1.PrincipalMapping, v Verdict) error {
+	status := metav1.ConditionFalse
+	if v.Reason == v1alpha1.ReasonReady {
+		status = metav1.ConditionTrue
+	}
+	next, changed := condition.Next(m.Status.Conditions, metav1.Condition{
+		Type: v1alpha1.ConditionReady, Status: status, Reason: v.Reason, Message: v.Message,
+		ObservedGeneration: m.Generation, LastTransitionTime: metav1.NewTime(r.Now()),
+	})
+	effective := int32(min(len(v.Entries), 1<<30))
+	if !changed && m.Status.Effective == effective && slices.Equal(m.Status.PendingSubjects, v.Pending) {
+		return nil
+	}
+	patch := apply.PrincipalMapping(m.Name, m.Namespace).WithStatus(apply.PrincipalMappingStatus().
+		WithEffective(effective).WithPendingSubjects(v.Pending...).WithConditions(next))
+	if err := r.Client.Status().Apply(ctx, patch, fieldOwner, client.ForceOwnership); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("write status of principalmapping %s/%s: %w", m.Namespace, m.Name, err)
+	}
+	return nil
+}
+
+// render writes the broker ConfigMap where its content changed. Where the client CA cannot be had, the last one stays.
+func (r *Clusters) render(ctx context.Context, cluster *v1alpha1.KafkaCluster, entries []Entry) (metav1.Condition, error) {
+	no := func(reason string, err error) (metav1.Condition, error) {
+		return metav1.Condition{Status: metav1.ConditionFalse, Reason: reason, Message: err.Error()}, nil
+	}
+	trust, err := r.ClientTrust(ctx, cluster)
+	if err != nil {
+		if reason := r.TrustReason(err); reason != "" {
+			return no(reason, err)
+		}
+		return metav1.Condition{}, err
+	}
+	config, err := RenderBrokerConfig(cluster, trust, entries)
+	if err != nil {
+		return no(v1alpha1.ReasonInvalid, err)
+	}
+	yes := metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: fmt.Sprintf("ConfigMap %s, generation %s", v1alpha1.BrokerConfigName(cluster.Name), config.Generation)}
+	if len(config.Skipped) > 0 {
+		yes.Message += fmt.Sprintf("; %d subjects are too long for a stock broker's rules and are in mapping.json only, such as %s", len(config.Skipped), config.Skipped[0])
+	}
+	var existing corev1.ConfigMap
+	key := types.NamespacedName{Namespace: cluster.Namespace, Name: v1alpha1.BrokerConfigName(cluster.Name)}
+	err = r.Client.Get(ctx, key, &existing)
+	if apierrors.IsNotFound(err) {
+		err = r.Live.Get(ctx, key, &existing)
+	}
+	if client.IgnoreNotFound(err) != nil {
+		return metav1.Condition{}, fmt.Errorf("read configmap %s: %w", key, err)
+	} else if err == nil && !metav1.IsControlledBy(&existing, cluster) {
+		return no(v1alpha1.ReasonConflict, fmt.Errorf("configmap %s exists and is not this KafkaCluster's: delete or rename it", key))
+	} else if err == nil && sameData(existing.Data, config.Data) {
+		return yes, nil
+	}
+	patch := applycorev1.ConfigMap(key.Name, key.Namespace).
+		WithLabels(map[string]string{"app.kubernetes.io/managed-by": "signet"}).
+		WithAnnotations(map[string]string{generationAnnotation: config.Generation}).
+		WithOwnerReferences(applymetav1.OwnerReference().
+			WithAPIVersion(v1alpha1.GroupVersion.String()).WithKind("KafkaCluster").
+			WithName(cluster.Name).WithUID(cluster.UID).WithController(true).WithBlockOwnerDeletion(true)).
+		WithData(config.Data)
+	if err := r.Client.Apply(ctx, patch, fieldOwner, client.ForceOwnership); apierrors.IsNotFound(err) {
+		return no(v1alpha1.ReasonPending, errors.New("the namespace is going"))
+	} else if err != nil {
+		return metav1.Condition{}, fmt.Errorf("apply configmap %s: %w", key, err)
+	}
+	return yes, nil
+}
+
+func sameData(have, want map[string]string) bool {
+	for key, value := range want {
+		if have[key] != value {
+			return false
+		}
+	}
+	return len(have) == len(want)
+}

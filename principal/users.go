@@ -1,0 +1,180 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package principal
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	apply "github.com/signet-kafka/signet/api/applyconfiguration/api/v1alpha1"
+	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/internal/condition"
+)
+
+const fieldOwner = client.FieldOwner("signet-principal")
+
+// Users records each KafkaUser in its cluster's ledger, and keeps the KafkaUser's principal, subject and condition
+// MappingRecorded. Whether a record is in force is Clusters' decision; Users mirrors it.
+type Users struct {
+	// Client reads from the cache and writes to the API server.
+	Client client.Client
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// SetupWithManager registers the controller.
+func (r *Users) SetupWithManager(mgr ctrl.Manager) error {
+	return ctrl.NewControllerManagedBy(mgr).Named("kafkauser-principal").
+		For(&v1alpha1.KafkaUser{}).
+		Watches(&v1alpha1.PrincipalMapping{}, handler.EnqueueRequestsFromMapFunc(ownerOf)).
+		Watches(&v1alpha1.KafkaCluster{}, handler.EnqueueRequestsFromMapFunc(r.usersWhere(func(user *v1alpha1.KafkaUser, o client.Object) bool {
+			return user.Spec.ClusterRef.In(user.Namespace) == v1alpha1.ClusterReference{Name: o.GetName(), Namespace: o.GetNamespace()}
+		}))).
+		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.usersWhere(func(user *v1alpha1.KafkaUser, o client.Object) bool {
+			return user.Namespace == o.GetName()
+		}))).
+		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.usersWhere(func(*v1alpha1.KafkaUser, client.Object) bool { return true }))).
+		Complete(r)
+}
+
+func ownerOf(_ context.Context, o client.Object) []reconcile.Request {
+	owner := o.(*v1alpha1.PrincipalMapping).Spec.Owner
+	if owner == nil {
+		return nil
+	}
+	return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}}}
+}
+
+func (r *Users) usersWhere(concerned func(*v1alpha1.KafkaUser, client.Object) bool) handler.MapFunc {
+	return func(ctx context.Context, o client.Object) []reconcile.Request {
+		var users v1alpha1.KafkaUserList
+		if err := r.Client.List(ctx, &users, client.UnsafeDisableDeepCopy); err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "list kafkausers", "event", o.GetName())
+			return nil
+		}
+		var requests []reconcile.Request
+		for i := range users.Items {
+			if concerned(&users.Items[i], o) {
+				requests = append(requests, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&users.Items[i])})
+			}
+		}
+		return requests
+	}
+}
+
+// Reconcile records one KafkaUser. A KafkaUser that is gone keeps its record: its principal stays reserved.
+func (r *Users) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
+	var user v1alpha1.KafkaUser
+	if err := r.Client.Get(ctx, req.NamespacedName, &user); err != nil {
+		return ctrl.Result{}, client.IgnoreNotFound(err)
+	}
+	if !user.DeletionTimestamp.IsZero() {
+		return ctrl.Result{}, nil
+	}
+	want, subject, err := r.record(ctx, &user)
+	if err != nil {
+		return ctrl.Result{}, fmt.Errorf("record kafkauser %s: %w", req, err)
+	}
+	want.Type, want.ObservedGeneration, want.LastTransitionTime = v1alpha1.ConditionMappingRecorded, user.Generation, metav1.NewTime(r.Now())
+	next, changed := condition.Next(user.Status.Conditions, want)
+	name := ForUser(user.Namespace, user.Name)
+	if !changed && user.Status.Principal == name && user.Status.Subject == subject {
+		return ctrl.Result{}, nil
+	}
+	status := apply.KafkaUserStatus().WithPrincipal(name).WithConditions(next)
+	if subject != "" {
+		status.WithSubject(subject)
+	}
+	patch := apply.KafkaUser(user.Name, user.Namespace).WithStatus(status)
+	if err := r.Client.Status().Apply(ctx, patch, fieldOwner, client.ForceOwnership); client.IgnoreNotFound(err) != nil {
+		return ctrl.Result{}, fmt.Errorf("write status of kafkauser %s: %w", req, err)
+	}
+	return ctrl.Result{}, nil
+}
+
+// record writes the KafkaUser's PrincipalMapping where it may, and returns the state of affairs.
+func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want metav1.Condition, subject string, err error) {
+	no := func(reason, format string, args ...any) (metav1.Condition, string, error) {
+		return metav1.Condition{Status: metav1.ConditionFalse, Reason: reason, Message: fmt.Sprintf(format, args...)}, subject, nil
+	}
+	ref := user.Spec.ClusterRef.In(user.Namespace)
+	var cluster v1alpha1.KafkaCluster
+	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, &cluster); apierrors.IsNotFound(err) {
+		return no(v1alpha1.ReasonClusterNotFound, "KafkaCluster %s does not exist", ref)
+	} else if err != nil {
+		return want, "", err
+	}
+	subject = SubjectOf(&cluster, user.Namespace, user.Name).String()
+	var namespace corev1.Namespace
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: user.Namespace}, &namespace); err != nil {
+		return want, "", err
+	}
+	if admitted, err := cluster.Admits(namespace.Labels); err != nil {
+		return no(v1alpha1.ReasonInvalid, "%v", err)
+	} else if !admitted {
+		return no(v1alpha1.ReasonNamespaceNotAllowed, "KafkaCluster %s does not admit namespace %s: its namespaceSelector does not select the namespace's labels", ref, user.Namespace)
+	}
+	var issuer v1alpha1.MeshIssuer
+	issuerRef := cluster.Spec.Certificates.IssuerRef
+	if user.Spec.Certificate != nil && user.Spec.Certificate.IssuerRef != nil {
+		issuerRef = *user.Spec.Certificate.IssuerRef
+	}
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: issuerRef.Name}, &issuer); apierrors.IsNotFound(err) {
+		return no(v1alpha1.ReasonIssuerNotFound, "MeshIssuer %s does not exist", issuerRef.Name)
+	} else if err != nil {
+		return want, "", err
+	}
+	record, err := Record(user, &cluster, &issuer, namespace.UID)
+	if err != nil {
+		return no(v1alpha1.ReasonInvalid, "%v", err)
+	}
+
+	mapping := v1alpha1.PrincipalMapping{ObjectMeta: metav1.ObjectMeta{Namespace: cluster.Namespace, Name: v1alpha1.MappingName(user.Namespace, user.Name)}}
+	err = r.Client.Get(ctx, client.ObjectKeyFromObject(&mapping), &mapping)
+	switch {
+	case apierrors.IsNotFound(err):
+		mapping.Spec = record
+		if err := r.Client.Create(ctx, &mapping, fieldOwner); err != nil {
+			return want, "", fmt.Errorf("create principalmapping %s/%s: %w", mapping.Namespace, mapping.Name, err)
+		}
+		return no(v1alpha1.ReasonPending, "recorded; waiting for the ledger's decision")
+	case err != nil:
+		return want, "", err
+	}
+	if reason, message, ok := Holds(&mapping, record); !ok {
+		return no(reason, "%s", message)
+	}
+	record.ApprovedSubjects = mapping.Spec.ApprovedSubjects
+	if !equality.Semantic.DeepEqual(mapping.Spec, record) {
+		mapping.Spec = record
+		if err := r.Client.Update(ctx, &mapping, fieldOwner); err != nil {
+			return want, "", fmt.Errorf("update principalmapping %s/%s: %w", mapping.Namespace, mapping.Name, err)
+		}
+		return no(v1alpha1.ReasonPending, "recorded; waiting for the ledger's decision")
+	}
+	verdict, decided := condition.Of(mapping.Status.Conditions, v1alpha1.ConditionReady, mapping.Generation)
+	if !decided || verdict.Reason == v1alpha1.ReasonReserved {
+		return no(v1alpha1.ReasonPending, "recorded; waiting for the ledger's decision")
+	}
+	if !meta.IsStatusConditionTrue(mapping.Status.Conditions, v1alpha1.ConditionReady) {
+		return no(verdict.Reason, "%s", verdict.Message)
+	}
+	message := fmt.Sprintf("%d subjects are %s", mapping.Status.Effective, record.Principal)
+	if pending := len(mapping.Status.PendingSubjects); pending > 0 {
+		message += fmt.Sprintf("; %d external subjects wait for an administrator to list them in approvedSubjects of PrincipalMapping %s/%s", pending, mapping.Namespace, mapping.Name)
+	}
+	return metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: message}, subject, nil
+}
