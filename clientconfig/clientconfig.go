@@ -1,0 +1,180 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package clientconfig
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
+)
+
+// Values of Kafka's security.protocol (org.apache.kafka.common.security.auth.SecurityProtocol).
+const (
+	// ProtocolSSL is TLS; the client identifies itself by its certificate.
+	ProtocolSSL = "SSL"
+	// ProtocolPlaintext is a bare TCP connection that identifies nobody.
+	ProtocolPlaintext = "PLAINTEXT"
+)
+
+// Client is what a KafkaUser's configuration files are made from.
+type Client struct {
+	// User and Namespace are those of the KafkaUser; both are DNS labels.
+	User, Namespace string
+	// Principal is what the broker calls the client: User:<namespace>.<name>.
+	Principal string
+	// Cluster is the KafkaCluster as namespace/name.
+	Cluster string
+	// BootstrapServers are host:port pairs, at least one.
+	BootstrapServers []string
+	// Authentication is that of the listener that BootstrapServers belong to.
+	Authentication v1alpha1.ListenerAuthentication
+	// Dir is the directory of the key, certificate and CA files, as the client sees it. In a pod it is
+	// v1alpha1.MountRoot/<user>.
+	Dir string
+}
+
+// ID is the client.id: <namespace>.<user>, the name part of the principal, so that brokers' logs and metrics by client
+// id and by principal agree.
+func (c Client) ID() string { return c.Namespace + "." + c.User }
+
+// InvalidError is a value that cannot be written into a client's configuration. Retrying does not help: its source has
+// to change.
+type InvalidError struct {
+	// Field of Client, in the words of its users: "bootstrap server", "directory".
+	Field string
+	// Value as given.
+	Value string
+	// Problem says what is wrong with it.
+	Problem string
+}
+
+// Error names the field, the value and the problem.
+func (e *InvalidError) Error() string {
+	return fmt.Sprintf("client configuration: %s %.200q %s", e.Field, e.Value, e.Problem)
+}
+
+// Render returns the content of the KafkaUser's client ConfigMap by key: FileJavaProperties, FileLibrdkafka, FileJSON,
+// KeyBootstrapServers and KeySecurityProtocol of package v1alpha1. Equal clients give equal bytes. The error is an
+// *InvalidError.
+//
+// No group.id is set although the namespace's group is free: two applications that join one group by default would
+// silently share each other's partitions.
+func Render(c Client) (map[string]string, error) {
+	if err := c.validate(); err != nil {
+		return nil, err
+	}
+	librdkafka, err := c.librdkafka()
+	if err != nil {
+		return nil, err
+	}
+	text, err := c.json()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{
+		v1alpha1.FileJavaProperties:  c.javaProperties(),
+		v1alpha1.FileLibrdkafka:      librdkafka,
+		v1alpha1.FileJSON:            text,
+		v1alpha1.KeyBootstrapServers: strings.Join(c.BootstrapServers, ","),
+		v1alpha1.KeySecurityProtocol: c.protocol(),
+	}, nil
+}
+
+// bootstrapServer is the pattern of KafkaCluster's spec.listeners[].bootstrapServers. A comma would add a server.
+var bootstrapServer = regexp.MustCompile(`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$`)
+
+// maxBootstrapServer is the KafkaCluster's limit on one bootstrap server in bytes.
+const maxBootstrapServer = 260
+
+// endsLine tells whether some reader of a text file takes the character for the end of a line: U+2028 and U+2029 are
+// no control characters, but Python's str.splitlines breaks at them.
+func endsLine(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }
+
+func (c Client) validate() error {
+	for _, label := range []struct{ field, value string }{{"user", c.User}, {"namespace", c.Namespace}} {
+		if problems := validation.IsDNS1123Label(label.value); len(problems) > 0 {
+			return &InvalidError{label.field, label.value, "is not a DNS label: " + problems[0]}
+		}
+	}
+	for _, text := range []struct{ field, value string }{{"principal", c.Principal}, {"cluster", c.Cluster}, {"directory", c.Dir}} {
+		if !utf8.ValidString(text.value) {
+			return &InvalidError{text.field, text.value, "is not UTF-8"}
+		}
+		if strings.ContainsFunc(text.value, endsLine) {
+			return &InvalidError{text.field, text.value, "holds a control character or a line separator, which could end its line"}
+		}
+	}
+	if len(c.BootstrapServers) == 0 {
+		return &InvalidError{"bootstrap servers", "", "are missing: the listener has none"}
+	}
+	for _, server := range c.BootstrapServers {
+		if len(server) > maxBootstrapServer || !bootstrapServer.MatchString(server) {
+			return &InvalidError{"bootstrap server", server, fmt.Sprintf("is not host:port of at most %d characters", maxBootstrapServer)}
+		}
+	}
+	switch c.Authentication {
+	case v1alpha1.AuthenticationMTLS, v1alpha1.AuthenticationNone:
+		return nil
+	default:
+		return &InvalidError{"authentication", string(c.Authentication), "is neither MTLS nor None"}
+	}
+}
+
+func (c Client) mutualTLS() bool { return c.Authentication == v1alpha1.AuthenticationMTLS }
+
+func (c Client) protocol() string {
+	if c.mutualTLS() {
+		return ProtocolSSL
+	}
+	return ProtocolPlaintext
+}
+
+func (c Client) file(name string) string { return path.Join(c.Dir, name) }
+
+// header is a comment in both Java's and librdkafka's syntax; it holds validated names only.
+func (c Client) header() string {
+	return fmt.Sprintf("# Rendered by Signet for KafkaUser %s/%s. Changes made here are lost.\n", c.Namespace, c.User)
+}
+
+// document is the schema of FileJSON.
+type document struct {
+	Cluster          string   `json:"cluster"`
+	Principal        string   `json:"principal"`
+	ClientID         string   `json:"clientId"`
+	BootstrapServers []string `json:"bootstrapServers"`
+	SecurityProtocol string   `json:"securityProtocol"`
+	CAFile           string   `json:"caFile,omitempty"`
+	CertFile         string   `json:"certFile,omitempty"`
+	KeyFile          string   `json:"keyFile,omitempty"`
+}
+
+func (c Client) json() (string, error) {
+	d := document{
+		Cluster:          c.Cluster,
+		Principal:        c.Principal,
+		ClientID:         c.ID(),
+		BootstrapServers: c.BootstrapServers,
+		SecurityProtocol: c.protocol(),
+	}
+	if c.mutualTLS() {
+		d.CAFile, d.CertFile, d.KeyFile = c.file(v1alpha1.FileCA), c.file(v1alpha1.FileCertificate), c.file(v1alpha1.FileKey)
+	}
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(d); err != nil {
+		return "", fmt.Errorf("client configuration: %s: %w", v1alpha1.FileJSON, err)
+	}
+	return text.String(), nil
+}
