@@ -1,0 +1,196 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package access
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/types"
+)
+
+// backlog is what passes over the clusters still have to look at. Changes that arrive while a pass is under way gather
+// here and make the next one, which is what batches them. It lives in memory only: a controller that starts looks at
+// everything.
+type backlog struct {
+	mu       sync.Mutex
+	clusters map[types.NamespacedName]*clusterBacklog
+}
+
+type clusterBacklog struct {
+	users map[types.NamespacedName]struct{}
+	all   bool
+	// nextAll is when drift is looked for again.
+	nextAll time.Time
+	// facts of the brokers, as of the last pass over everything.
+	facts Facts
+	// written are the bindings that were written lately.
+	written map[Binding]writing
+	// failures in a row, what the last one was, and until when the cluster is left alone.
+	failures int
+	failure  error
+	retryAt  time.Time
+}
+
+// writing is what was last written of a binding.
+type writing struct {
+	// present tells whether it was created, not deleted; unknown, that there was no answer to it.
+	present, unknown bool
+	at               time.Time
+}
+
+// settling is how long a broker may go on to describe ACLs as they were before a change that the controllers of KRaft
+// confirmed; usually it is milliseconds.
+const settling = 30 * time.Second
+
+// Bounds of the wait after a cluster failed; it doubles from one to the other.
+const (
+	minRetry = time.Second
+	maxRetry = time.Minute
+)
+
+// retryConflict is how long it takes the cache, more or less, to see the change that a write collided with.
+const retryConflict = 100 * time.Millisecond
+
+func (b *backlog) of(cluster types.NamespacedName) *clusterBacklog {
+	if b.clusters == nil {
+		b.clusters = map[types.NamespacedName]*clusterBacklog{}
+	}
+	if b.clusters[cluster] == nil {
+		b.clusters[cluster] = &clusterBacklog{users: map[types.NamespacedName]struct{}{}, all: true}
+	}
+	return b.clusters[cluster]
+}
+
+// add notes users of a cluster to look at.
+func (b *backlog) add(cluster types.NamespacedName, users ...types.NamespacedName) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(cluster)
+	for _, user := range users {
+		c.users[user] = struct{}{}
+	}
+}
+
+// addAll notes all users of a cluster to look at, at once even if the cluster failed a moment ago.
+func (b *backlog) addAll(cluster types.NamespacedName) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(cluster)
+	c.all, c.retryAt = true, time.Time{}
+}
+
+// work is one pass: what to look at, and what is known of the cluster.
+type work struct {
+	users map[types.NamespacedName]struct{}
+	all   bool
+	facts Facts
+	// failure is why the cluster is left alone for wait; nil otherwise.
+	failure error
+	wait    time.Duration
+}
+
+// take returns what there is to look at, and empties the backlog of it.
+func (b *backlog) take(cluster types.NamespacedName, now time.Time) work {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(cluster)
+	w := work{users: c.users, all: c.all || !now.Before(c.nextAll), facts: c.facts}
+	if now.Before(c.retryAt) {
+		w.failure, w.wait = c.failure, c.retryAt.Sub(now)
+	}
+	c.users, c.all = map[types.NamespacedName]struct{}{}, false
+	return w
+}
+
+// putBack returns work that was not done.
+func (b *backlog) putBack(cluster types.NamespacedName, w work) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(cluster)
+	for user := range w.users {
+		c.users[user] = struct{}{}
+	}
+	c.all = c.all || w.all
+}
+
+// failed notes that a cluster failed, and returns how long to leave it alone.
+func (b *backlog) failed(cluster types.NamespacedName, err error, now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(cluster)
+	wait := min(minRetry<<min(c.failures, 10), maxRetry)
+	wait = jitter(wait)
+	c.failures++
+	c.failure, c.retryAt = err, now.Add(wait)
+	return wait
+}
+
+// done notes a pass that came to its end, and returns how long it is until the next one: at once for users that have
+// to be looked at again, else when drift is looked for.
+func (b *backlog) done(cluster types.NamespacedName, w work, period time.Duration, now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(cluster)
+	c.failures, c.failure, c.retryAt = 0, nil, time.Time{}
+	if w.all {
+		c.facts = w.facts
+		c.nextAll = now.Add(jitter(period))
+	}
+	if len(c.users) > 0 {
+		return retryConflict
+	}
+	return max(c.nextAll.Sub(now), minRetry)
+}
+
+// wrote notes what was written to a cluster: changed as a whole, except refused; unknown if there was no answer to a part.
+func (b *backlog) wrote(cluster types.NamespacedName, change Change, refused []Refusal, unknown bool, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(cluster)
+	if c.written == nil {
+		c.written = map[Binding]writing{}
+	}
+	for _, binding := range change.Create {
+		c.written[binding] = writing{present: true, unknown: unknown, at: now}
+	}
+	for _, d := range change.Delete {
+		for _, binding := range d.Bindings {
+			c.written[binding] = writing{present: false, unknown: unknown, at: now}
+		}
+	}
+	for _, refusal := range refused {
+		delete(c.written, refusal.Binding)
+	}
+}
+
+// uncertain returns the bindings of which what Kafka describes cannot be trusted, because it contradicts what was written
+// a moment ago.
+func (b *backlog) uncertain(cluster types.NamespacedName, described map[string]Bindings, now time.Time) Bindings {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := Bindings{}
+	c := b.of(cluster)
+	for binding, w := range c.written {
+		if now.Sub(w.at) > settling {
+			delete(c.written, binding)
+			continue
+		}
+		if _, present := described[binding.Principal][binding]; w.unknown || present != w.present {
+			out[binding] = struct{}{}
+		}
+	}
+	return out
+}
+
+// forget drops a cluster that is gone.
+func (b *backlog) forget(cluster types.NamespacedName) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.clusters, cluster)
+}
+
+// jitter returns the duration give or take a tenth, so that many do not come due at once.
+func jitter(d time.Duration) time.Duration { return d*9/10 + rand.N(max(d/5, 1)) }

@@ -1,0 +1,96 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package access
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/internal/condition"
+	"github.com/signet-kafka/signet/principal"
+)
+
+// Finalizer keeps a KafkaUser until its ACLs are gone. It is set before the first ACL is created, so that its absence
+// proves that Signet created none for this object.
+const Finalizer = "kafka.signet.dev/access"
+
+// Decision is what Kafka should hold for one KafkaUser, and why.
+type Decision struct {
+	// Managed tells whether Signet owns the principal's ACLs by now. Where it does not, they are not looked at.
+	Managed bool
+	// Grants are the bindings to have.
+	Grants Bindings
+	// Hold forbids to create anything: of Grants only those stay that are in force already.
+	Hold bool
+	// Reason and Message of the condition AccessSynced, once Kafka holds it; Ready if the declaration is in force.
+	Reason, Message string
+}
+
+// Decide returns what Kafka should hold for a KafkaUser whose namespace the cluster admits or does not.
+//
+// A declaration is granted as a whole once its principal is recorded for it, or not at all. While a part of it is
+// refused, nothing is created, but what it (or the policy) no longer permits is withdrawn nevertheless. While it is merely
+// not decided whose the principal is, nothing is touched, so that a changed declaration takes over without a gap.
+func Decide(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted bool, facts Facts) Decision {
+	managed := slices.Contains(user.Finalizers, Finalizer)
+	if user.DeletionTimestamp != nil {
+		return Decision{Managed: managed, Reason: v1alpha1.ReasonPending, Message: "being deleted"}
+	}
+	if !admitted {
+		return Decision{Managed: managed, Reason: v1alpha1.ReasonNamespaceNotAllowed, Message: fmt.Sprintf(
+			"the namespaceSelector of KafkaCluster %s/%s does not select the labels of namespace %s", cluster.Namespace, cluster.Name, user.Namespace)}
+	}
+	recorded, decided := condition.Of(user.Status.Conditions, v1alpha1.ConditionMappingRecorded, user.Generation)
+	decided = decided && (recorded.Status == metav1.ConditionTrue || recorded.Reason != v1alpha1.ReasonPending)
+	switch refused := CheckDeclaration(user, cluster); {
+	case decided && recorded.Reason == v1alpha1.ReasonReserved:
+		// Whatever the principal holds was granted to somebody who is gone.
+		return Decision{Managed: true, Reason: v1alpha1.ReasonPending, Message: "waits for the principal's release: " + recorded.Message}
+	case len(refused) > 0:
+		return Decision{Managed: managed, Grants: Grants(user, cluster, facts), Hold: true,
+			Reason: v1alpha1.ReasonInvalid, Message: "nothing more is granted until the declaration is right: " + errors.Join(refused...).Error()}
+	case !decided:
+		return Decision{Reason: v1alpha1.ReasonPending, Message: "waits until the principal is recorded"}
+	case recorded.Status != metav1.ConditionTrue:
+		return Decision{Managed: managed, Grants: Grants(user, cluster, facts), Hold: true,
+			Reason: v1alpha1.ReasonPending, Message: fmt.Sprintf("waits until the principal is recorded: %s: %s", recorded.Reason, recorded.Message)}
+	}
+	grants := Grants(user, cluster, facts)
+	return Decision{Managed: true, Grants: grants, Reason: v1alpha1.ReasonReady, Message: fmt.Sprintf("%d ACLs in force", len(grants))}
+}
+
+// grantsWithin returns the bindings to have where these exist.
+func (d Decision) grantsWithin(existing Bindings) Bindings {
+	if d.Hold {
+		return d.Grants.intersection(existing)
+	}
+	return d.Grants
+}
+
+// inForce tells whether the user's status says that the decision was carried out already.
+func (d Decision) inForce(user *v1alpha1.KafkaUser) bool {
+	synced := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessSynced)
+	return d.Reason == v1alpha1.ReasonReady &&
+		synced != nil && synced.Status == metav1.ConditionTrue && synced.ObservedGeneration == user.Generation &&
+		user.Status.ACLs != nil && int(*user.Status.ACLs) == len(d.Grants)
+}
+
+// Abandoned returns the principals of the cluster with this name, among the mappings of its namespace, that Signet recorded for a KafkaUser that does not exist any more. What
+// they still hold, such as after a finalizer was removed by hand, is Signet's to withdraw.
+func Abandoned(mappings []v1alpha1.PrincipalMapping, cluster string, exists func(principal string) bool) []string {
+	var principals []string
+	for i := range mappings {
+		spec := &mappings[i].Spec
+		if spec.Cluster == cluster && spec.Owner != nil &&
+			spec.Principal == principal.ForUser(spec.Owner.Namespace, spec.Owner.Name) && !exists(spec.Principal) {
+			principals = append(principals, spec.Principal)
+		}
+	}
+	return principals
+}

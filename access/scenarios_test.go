@@ -1,0 +1,439 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package access
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kmsg"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
+)
+
+// scenarios are what the controllers must do with any Kafka. They run against kfake, and under the build tag kafka
+// against a real broker. Each gets an empty Kafka.
+var scenarios = map[string]func(*testing.T, *harness){
+	"UserLifecycle":            userLifecycle,
+	"DriftIsRepaired":          driftIsRepaired,
+	"ForeignACLsAreNotTouched": foreignACLsAreNotTouched,
+	"NamespaceAdmission":       namespaceAdmission,
+	"PrincipalInDispute":       principalInDispute,
+	"RefusedDeclaration":       refusedDeclaration,
+	"ClusterGone":              clusterGone,
+	"AbandonedPrincipal":       abandonedPrincipal,
+	"ManyUsers":                manyUsers,
+	"ControllerEndsInBetween":  controllerEndsInBetween,
+	"Reachable":                reachable,
+	"TopicLifecycle":           topicLifecycle,
+	"TopicDeletion":            topicDeletion,
+	"TopicConflict":            topicConflict,
+}
+
+func userLifecycle(t *testing.T, h *harness) {
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(user)
+	if !slices.Contains(user.Finalizers, Finalizer) {
+		t.Error("ACLs without finalizer")
+	}
+
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) {
+		s.Consume, s.Produce, s.ConsumerGroups = []string{"refunds-*"}, []string{"orders"}, []string{"batch"}
+	})
+	h.pass()
+	h.wantSynced(user)
+
+	version := user.ResourceVersion
+	h.fullPass()
+	if h.wantSynced(user); user.ResourceVersion != version {
+		t.Error("a pass that changed nothing wrote the KafkaUser")
+	}
+
+	h.must(h.api.Delete(h.ctx, user))
+	h.users.backlog.add(h.cluster, client.ObjectKeyFromObject(user))
+	h.pass()
+	if !h.gone(user) {
+		t.Errorf("deleted KafkaUser is still there, finalizers %v", user.Finalizers)
+	}
+	h.wantHeld("User:shop.orders", nil)
+
+	never := h.user("shop", "never", v1alpha1.KafkaUserSpec{})
+	h.pass()
+	h.wantSynced(never)
+	h.must(h.api.Delete(h.ctx, never))
+	if !h.gone(never) {
+		t.Error("a KafkaUser that was granted nothing has a finalizer")
+	}
+}
+
+// handMade are bindings of a principal that Signet would never write.
+func handMade(principal string) []Binding {
+	return []Binding{
+		{principal, AnyHost, kmsg.ACLResourceTypeTopic, "payments", kmsg.ACLResourcePatternTypeLiteral, kmsg.ACLOperationWrite, kmsg.ACLPermissionTypeAllow},
+		{principal, "10.0.0.1", kmsg.ACLResourceTypeTopic, "payments", kmsg.ACLResourcePatternTypeLiteral, kmsg.ACLOperationRead, kmsg.ACLPermissionTypeAllow},
+		{principal, AnyHost, kmsg.ACLResourceTypeTopic, "payments", kmsg.ACLResourcePatternTypeLiteral, kmsg.ACLOperationDescribe, kmsg.ACLPermissionTypeDeny},
+		{principal, AnyHost, kmsg.ACLResourceTypeGroup, "stolen", kmsg.ACLResourcePatternTypePrefixed, kmsg.ACLOperationAll, kmsg.ACLPermissionTypeAllow},
+		{principal, AnyHost, kmsg.ACLResourceTypeCluster, kafkaCluster, kmsg.ACLResourcePatternTypeLiteral, kmsg.ACLOperationAlter, kmsg.ACLPermissionTypeAllow},
+	}
+}
+
+func driftIsRepaired(t *testing.T, h *harness) {
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(user)
+	lost := h.held("User:shop.orders")[:2]
+	h.must(h.admin().Apply(h.ctx, Change{Create: handMade("User:shop.orders"), Delete: deletions(lost, Bindings{lost[0]: {}})}))
+	h.eventually(func() bool { return len(h.held("User:shop.orders")) == 5-2+5 })
+	wait := h.pass()
+	if held := h.held("User:shop.orders"); len(held) != 8 {
+		t.Fatal("a pass over no user looked for drift before it was due")
+	}
+	h.now = h.now.Add(wait)
+	h.pass()
+	h.wantSynced(user)
+}
+
+func foreignACLsAreNotTouched(t *testing.T, h *harness) {
+	foreign := []string{"User:*", "User:shop.", "User:shop.orders2", "User:CN=shop.orders", "User:admin"}
+	var all []Binding
+	for _, principal := range foreign {
+		all = append(all, handMade(principal)...)
+	}
+	h.must(h.admin().Apply(h.ctx, Change{Create: all}))
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Produce: []string{"payments"}})
+	h.fullPass()
+	h.wantSynced(user)
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Produce = nil })
+	h.fullPass()
+	h.wantSynced(user)
+	h.must(h.api.Delete(h.ctx, user))
+	h.fullPass()
+	for _, principal := range foreign {
+		h.wantHeld(principal, handMade(principal))
+	}
+}
+
+func namespaceAdmission(t *testing.T, h *harness) {
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(user)
+	label := func(value string) {
+		var namespace corev1.Namespace
+		h.must(h.api.Get(h.ctx, types.NamespacedName{Name: "shop"}, &namespace))
+		namespace.Labels["kafka"] = value
+		h.must(h.api.Update(h.ctx, &namespace))
+		h.users.namespaceChanged(h.ctx, &namespace)
+	}
+	label("no")
+	h.pass()
+	h.wantReason(user, v1alpha1.ReasonNamespaceNotAllowed)
+	h.wantHeld("User:shop.orders", nil)
+	if *user.Status.ACLs != 0 {
+		t.Errorf("outside, but status.acls is %d", *user.Status.ACLs)
+	}
+	label("yes")
+	h.pass()
+	h.wantSynced(user)
+}
+
+func principalInDispute(t *testing.T, h *harness) {
+	fresh := h.user("shop", "fresh", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.record(fresh, metav1.ConditionFalse, v1alpha1.ReasonConflict)
+	holders := handMade("User:shop.fresh")
+	h.must(h.admin().Apply(h.ctx, Change{Create: holders}))
+	h.fullPass()
+	h.wantReason(fresh, v1alpha1.ReasonPending)
+	h.wantHeld("User:shop.fresh", holders)
+
+	granted := h.user("shop", "granted", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(granted)
+	before := h.held("User:shop.granted")
+	h.edit(granted, func(s *v1alpha1.KafkaUserSpec) { s.Consume = append(s.Consume, "refunds") })
+	h.record(granted, metav1.ConditionFalse, v1alpha1.ReasonPending)
+	h.pass()
+	h.wantHeld("User:shop.granted", before)
+	h.record(granted, metav1.ConditionFalse, v1alpha1.ReasonConflict)
+	h.fullPass()
+	h.wantReason(granted, v1alpha1.ReasonPending)
+	h.wantHeld("User:shop.granted", before)
+	h.record(granted, metav1.ConditionFalse, v1alpha1.ReasonReserved)
+	h.fullPass()
+	h.wantReason(granted, v1alpha1.ReasonPending)
+	h.wantHeld("User:shop.granted", nil)
+	h.record(granted, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	h.fullPass()
+	h.wantSynced(granted)
+}
+
+func refusedDeclaration(t *testing.T, h *harness) {
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments", "refunds"}})
+	h.pass()
+	h.wantSynced(user)
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) {
+		s.Consume, s.Produce, s.Admin = []string{"payments"}, []string{"new"}, []string{"foreign"}
+	})
+	h.pass()
+	if c := h.wantReason(user, v1alpha1.ReasonInvalid); !strings.Contains(c.Message, "spec.admin[0]") {
+		t.Errorf("message does not name the field: %s", c.Message)
+	}
+	h.wantHeld("User:shop.orders", sorted(Grants(newUser(func(s *v1alpha1.KafkaUserSpec) { s.Consume = []string{"payments"} }), newCluster(v1alpha1.ClusterPolicy{}), Facts{})))
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Admin = []string{"shop-own"} })
+	h.pass()
+	h.wantSynced(user)
+}
+
+func clusterGone(t *testing.T, h *harness) {
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	leaving := h.user("shop", "leaving", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(user)
+	var cluster v1alpha1.KafkaCluster
+	h.must(h.api.Get(h.ctx, h.cluster, &cluster))
+	h.must(h.api.Delete(h.ctx, &cluster))
+	h.must(h.api.Delete(h.ctx, leaving))
+	h.fullPass()
+	h.wantReason(user, v1alpha1.ReasonClusterNotFound)
+	if !h.gone(leaving) {
+		t.Error("a KafkaUser without KafkaCluster cannot be deleted")
+	}
+	if text := h.drain(); !strings.Contains(text, "AccessAbandoned") {
+		t.Errorf("no event that ACLs stay behind: %s", text)
+	}
+	cluster.ResourceVersion, cluster.UID = "", "uid-second"
+	h.must(h.api.Create(h.ctx, &cluster))
+	h.fullPass()
+	h.wantSynced(user)
+}
+
+// drain returns the events so far.
+func (h *harness) drain() string {
+	var out []string
+	for {
+		select {
+		case e := <-h.events.Events:
+			out = append(out, e)
+		default:
+			return strings.Join(out, "\n")
+		}
+	}
+}
+
+func abandonedPrincipal(t *testing.T, h *harness) {
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(user)
+	mapping := &v1alpha1.PrincipalMapping{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kafka", Name: "shop.orders"},
+		Spec: v1alpha1.PrincipalMappingSpec{Cluster: "kafka", Principal: "User:shop.orders",
+			Owner: &v1alpha1.MappingOwner{Namespace: "shop", Name: "orders", NamespaceUID: "uid"}},
+	}
+	h.must(h.api.Create(h.ctx, mapping))
+	h.fullPass()
+	h.wantSynced(user)
+	user.Finalizers = nil
+	h.must(h.api.Update(h.ctx, user))
+	h.must(h.api.Delete(h.ctx, user))
+	h.fullPass()
+	h.wantHeld("User:shop.orders", nil)
+}
+
+func manyUsers(t *testing.T, h *harness) {
+	const count = 120
+	var users []*v1alpha1.KafkaUser
+	for i := range count {
+		users = append(users, h.user([]string{"shop", "bank"}[i%2], fmt.Sprintf("u%03d", i), v1alpha1.KafkaUserSpec{
+			Consume: []string{"shared", fmt.Sprintf("topic-%d-*", i)}, Produce: []string{fmt.Sprintf("out-%d", i)},
+		}))
+	}
+	h.fullPass()
+	for _, user := range users[:10] {
+		h.wantSynced(user)
+	}
+	for _, user := range users[:count/2] {
+		h.must(h.api.Delete(h.ctx, user))
+	}
+	for _, user := range users[count/2:] {
+		h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Consume = s.Consume[:1] })
+	}
+	h.fullPass()
+	for _, user := range users[:count/2] {
+		if !h.gone(user) {
+			t.Fatalf("%s is still there", user.Name)
+		}
+	}
+	want := 0
+	for _, user := range users[count/2:] {
+		h.wantSynced(user)
+		want += int(*user.Status.ACLs)
+	}
+	h.eventually(func() bool {
+		all, err := h.admin().Describe(h.ctx)
+		return err == nil && len(all) == want
+	})
+}
+
+// controllerEndsInBetween ends a pass after the creations, where a killed controller would, and lets a new controller
+// with an empty memory go on.
+func controllerEndsInBetween(t *testing.T, h *harness) {
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(user)
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Consume = []string{"refunds"} })
+	var cluster v1alpha1.KafkaCluster
+	h.must(h.api.Get(h.ctx, h.cluster, &cluster))
+	change := Diff(map[string]Bindings{"User:shop.orders": Grants(user, &cluster, Facts{})}, h.held("User:shop.orders"), nil)
+	if len(change.Create) == 0 || len(change.Delete) == 0 {
+		t.Fatalf("no change to end in between: %+v", change)
+	}
+	h.must(h.admin().Apply(h.ctx, Change{Create: change.Create}))
+	h.users = &UserController{Client: h.api, Connections: h.users.Connections, Events: h.events, Period: 5 * time.Minute, Now: func() time.Time { return h.now }}
+	h.pass()
+	h.wantSynced(user)
+}
+
+func reachable(t *testing.T, h *harness) {
+	if c := h.ask(); c.Status != metav1.ConditionTrue || c.Reason != v1alpha1.ReasonReady {
+		t.Errorf("Reachable: %s %s: %s", c.Status, c.Reason, c.Message)
+	}
+	var cluster v1alpha1.KafkaCluster
+	h.must(h.api.Get(h.ctx, h.cluster, &cluster))
+	if cluster.Status.Brokers != 1 {
+		t.Errorf("status.brokers %d, want 1", cluster.Status.Brokers)
+	}
+}
+
+func topicLifecycle(t *testing.T, h *harness) {
+	topic := newTopic(func(k *v1alpha1.KafkaTopic) {
+		k.Spec.Config = map[string]string{"retention.ms": "60000", "cleanup.policy": "compact"}
+	})
+	ready := func(partitions int32, config map[string]string) {
+		t.Helper()
+		if c := h.topic(topic); c.Status != metav1.ConditionTrue {
+			t.Fatalf("Ready: %s: %s", c.Reason, c.Message)
+		}
+		var actual *Topic
+		if !h.eventually(func() bool {
+			var err error
+			actual, err = h.admin().Topic(h.ctx, "shop-orders")
+			return err == nil && actual != nil && actual.Partitions == partitions && maps.Equal(actual.Config, config)
+		}) {
+			t.Fatalf("topic in kafka: %+v, want %d partitions and %v", actual, partitions, config)
+		}
+		if topic.Status.Partitions != partitions || topic.Status.Topic != "shop-orders" || topic.Status.ReplicationFactor != 1 {
+			t.Errorf("status %+v", topic.Status)
+		}
+	}
+	edit := func(change func(*v1alpha1.KafkaTopic)) {
+		t.Helper()
+		change(topic)
+		topic.Generation++
+		h.must(h.api.Update(h.ctx, topic))
+	}
+	h.must(h.api.Create(h.ctx, topic))
+	ready(3, topic.Spec.Config)
+	if len(topic.Finalizers) != 0 {
+		t.Error("a topic that stays has a finalizer")
+	}
+	version := topic.ResourceVersion
+	if ready(3, topic.Spec.Config); topic.ResourceVersion != version {
+		t.Error("a look that changed nothing wrote the KafkaTopic")
+	}
+	edit(func(k *v1alpha1.KafkaTopic) { k.Spec.Partitions = 5 })
+	ready(5, topic.Spec.Config)
+	edit(func(k *v1alpha1.KafkaTopic) {
+		k.Spec.Config = map[string]string{"retention.ms": "120000", "min.insync.replicas": "1"}
+	})
+	ready(5, topic.Spec.Config)
+
+	h.must(h.admin().AlterTopicConfig(h.ctx, "shop-orders", map[string]string{"retention.ms": "7", "segment.bytes": "1048576"}, nil))
+	ready(5, map[string]string{"retention.ms": "120000", "min.insync.replicas": "1", "segment.bytes": "1048576"})
+
+	three := int32(3)
+	edit(func(k *v1alpha1.KafkaTopic) { k.Spec.ReplicationFactor = &three })
+	if c := h.topic(topic); c.Reason != v1alpha1.ReasonInvalid || !strings.Contains(c.Message, "kafka-reassign-partitions.sh") {
+		t.Errorf("another replication factor: %s: %s", c.Reason, c.Message)
+	}
+	edit(func(k *v1alpha1.KafkaTopic) { k.Spec.ReplicationFactor, k.Spec.Partitions = nil, 2 })
+	if c := h.topic(topic); c.Reason != v1alpha1.ReasonInvalid || !strings.Contains(c.Message, "cannot remove partitions") {
+		t.Errorf("fewer partitions: %s: %s", c.Reason, c.Message)
+	}
+	edit(func(k *v1alpha1.KafkaTopic) { k.Spec.Partitions = 5 })
+	ready(5, map[string]string{"retention.ms": "120000", "min.insync.replicas": "1", "segment.bytes": "1048576"})
+
+	// Retain, also once it was Delete: the topic survives its KafkaTopic.
+	edit(func(k *v1alpha1.KafkaTopic) { k.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+	h.topic(topic)
+	if !slices.Contains(topic.Finalizers, TopicFinalizer) {
+		t.Error("a topic to delete has no finalizer")
+	}
+	edit(func(k *v1alpha1.KafkaTopic) { k.Spec.DeletionPolicy = v1alpha1.DeletionRetain })
+	h.must(h.api.Delete(h.ctx, topic))
+	if h.topic(topic); !h.gone(topic) {
+		t.Error("the KafkaTopic is still there")
+	}
+	if actual, err := h.admin().Topic(h.ctx, "shop-orders"); err != nil || actual == nil {
+		t.Errorf("a retained topic is gone: %v", err)
+	}
+
+	foreign := newTopic(func(k *v1alpha1.KafkaTopic) { k.Name, k.Spec.Topic = "foreign", "bank-ledger" })
+	h.must(h.api.Create(h.ctx, foreign))
+	if c := h.topic(foreign); c.Reason != v1alpha1.ReasonInvalid || !strings.Contains(c.Message, "must start with shop-") {
+		t.Errorf("another namespace's topic: %s: %s", c.Reason, c.Message)
+	}
+	if actual, err := h.admin().Topic(h.ctx, "bank-ledger"); err != nil || actual != nil {
+		t.Errorf("another namespace's topic was created: %+v, %v", actual, err)
+	}
+}
+
+func topicDeletion(t *testing.T, h *harness) {
+	topic := newTopic(func(k *v1alpha1.KafkaTopic) { k.Spec.DeletionPolicy = v1alpha1.DeletionDelete })
+	h.must(h.api.Create(h.ctx, topic))
+	if c := h.topic(topic); c.Status != metav1.ConditionTrue {
+		t.Fatalf("Ready: %s: %s", c.Reason, c.Message)
+	}
+	h.must(h.api.Delete(h.ctx, topic))
+	h.topic(topic)
+	if !h.gone(topic) {
+		t.Error("the KafkaTopic is still there")
+	}
+	h.eventually(func() bool {
+		actual, err := h.admin().Topic(h.ctx, "shop-orders")
+		return err == nil && actual == nil
+	})
+}
+
+func topicConflict(t *testing.T, h *harness) {
+	at := func(name string, second int64) *v1alpha1.KafkaTopic {
+		return newTopic(func(k *v1alpha1.KafkaTopic) {
+			k.Name, k.UID, k.Spec.Topic, k.Spec.DeletionPolicy = name, types.UID("uid-"+name), "shop-orders", v1alpha1.DeletionDelete
+			k.CreationTimestamp = metav1.NewTime(time.Unix(second, 0))
+		})
+	}
+	first, second := at("first", 1), at("second", 2)
+	h.must(h.api.Create(h.ctx, first))
+	h.must(h.api.Create(h.ctx, second))
+	if c := h.topic(second); c.Reason != v1alpha1.ReasonConflict || !strings.Contains(c.Message, "shop/first") {
+		t.Errorf("second claim: %s: %s", c.Reason, c.Message)
+	}
+	if c := h.topic(first); c.Status != metav1.ConditionTrue {
+		t.Errorf("first claim: %s: %s", c.Reason, c.Message)
+	}
+	h.must(h.api.Delete(h.ctx, second))
+	if h.topic(second); !h.gone(second) {
+		t.Error("the second KafkaTopic is still there")
+	}
+	if actual, err := h.admin().Topic(h.ctx, "shop-orders"); err != nil || actual == nil {
+		t.Errorf("deleting the second KafkaTopic deleted the first one's topic: %v", err)
+	}
+}
