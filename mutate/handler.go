@@ -1,0 +1,176 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package mutate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	logf "sigs.k8s.io/controller-runtime/pkg/log"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/json"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
+)
+
+// The paths that the webhook configurations name.
+const (
+	// PathPods is the path of the mutating webhook for pods.
+	PathPods = "/mutate-pods"
+	// PathKafkaUsers is the path of the validating webhook for KafkaUsers.
+	PathKafkaUsers = "/validate-kafkausers"
+)
+
+// Pods is the mutating webhook for the creation of pods. Every other request passes untouched.
+type Pods struct {
+	reader    client.Reader
+	decisions *Decisions
+}
+
+// NewPods returns a handler that reads KafkaUsers from the reader, which is an informer cache.
+func NewPods(reader client.Reader, decisions *Decisions) *Pods {
+	return &Pods{reader: reader, decisions: decisions}
+}
+
+var _ admission.Handler = &Pods{}
+
+// Handle answers one request. It fails, for the API server to apply the webhook's failurePolicy, if the pod cannot be
+// decoded or the cache does not answer.
+func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Response {
+	if req.Operation != admissionv1.Create || req.SubResource != "" {
+		return h.admit(resultUnchanged, "")
+	}
+	pod := &corev1.Pod{}
+	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, pod); err != nil {
+		h.decisions.count("pods", resultFailed, ReasonUndecodable)
+		return admission.Errored(http.StatusBadRequest, fmt.Errorf("pod in namespace %s: %w", req.Namespace, err))
+	}
+	declaration, err := Declared(pod.Annotations, req.Namespace)
+	if err != nil {
+		return h.refused(ctx, pod, req, err)
+	}
+	users := make(map[string]*v1alpha1.KafkaUser, len(declaration.Users))
+	for _, name := range declaration.Users {
+		user := &v1alpha1.KafkaUser{}
+		err := h.reader.Get(ctx, client.ObjectKey{Namespace: req.Namespace, Name: name}, user)
+		if err == nil {
+			users[name] = user
+		} else if !apierrors.IsNotFound(err) {
+			h.decisions.count("pods", resultFailed, ReasonCache)
+			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkauser %s/%s: %w", req.Namespace, name, err))
+		}
+	}
+	mutation, err := Mutate(pod, req.Namespace, declaration.Users, users)
+	if err != nil {
+		return h.refused(ctx, pod, req, err)
+	}
+	var reason Reason
+	if mutation.Waits {
+		reason = ReasonWaits
+	}
+	result := resultUnchanged
+	if len(mutation.Patch) > 0 {
+		result = resultMutated
+	}
+	response := h.admit(result, reason)
+	response.Patches = mutation.Patch
+	return response.WithWarnings(append(declaration.Warnings, mutation.Warnings...)...)
+}
+
+func (h *Pods) admit(result string, reason Reason) admission.Response {
+	h.decisions.count("pods", result, reason)
+	return admission.Allowed("")
+}
+
+func (h *Pods) refused(ctx context.Context, pod *corev1.Pod, req admission.Request, err error) admission.Response {
+	var refusal *Refusal
+	if !errors.As(err, &refusal) {
+		h.decisions.count("pods", resultFailed, "")
+		return admission.Errored(http.StatusInternalServerError, err)
+	}
+	h.decisions.count("pods", resultRefused, refusal.Reason)
+	logf.FromContext(ctx).Info("pod refused", "reason", refusal.Reason, "generateName", pod.GenerateName)
+	return admission.Denied(refusal.Message)
+}
+
+// KafkaUsers is the validating webhook for the creation and update of KafkaUsers. Every other request passes.
+type KafkaUsers struct {
+	reader    client.Reader
+	rules     UserRules
+	decisions *Decisions
+}
+
+// NewKafkaUsers returns a handler that reads KafkaClusters from the reader, which is an informer cache.
+func NewKafkaUsers(reader client.Reader, rules UserRules, decisions *Decisions) *KafkaUsers {
+	return &KafkaUsers{reader: reader, rules: rules, decisions: decisions}
+}
+
+var _ admission.Handler = &KafkaUsers{}
+
+// Handle answers one request. It fails, for the API server to apply the webhook's failurePolicy, if the KafkaUser
+// cannot be decoded or the cache does not answer.
+func (h *KafkaUsers) Handle(ctx context.Context, req admission.Request) admission.Response {
+	if req.SubResource != "" || req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
+		return h.admit()
+	}
+	undecodable := func(err error) admission.Response {
+		h.decisions.count("kafkausers", resultFailed, ReasonUndecodable)
+		return admission.Errored(http.StatusBadRequest, fmt.Errorf("kafkauser %s/%s: %w", req.Namespace, req.Name, err))
+	}
+	user := &v1alpha1.KafkaUser{}
+	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, user); err != nil {
+		return undecodable(err)
+	}
+	user.Namespace = req.Namespace
+	var old *v1alpha1.KafkaUser
+	if req.Operation == admissionv1.Update {
+		old = &v1alpha1.KafkaUser{}
+		if err := json.UnmarshalCaseSensitivePreserveInts(req.OldObject.Raw, old); err != nil {
+			return undecodable(err)
+		}
+	}
+	reference := user.Spec.ClusterRef.In(req.Namespace)
+	cluster := &v1alpha1.KafkaCluster{}
+	if err := h.reader.Get(ctx, client.ObjectKey{Namespace: reference.Namespace, Name: reference.Name}, cluster); apierrors.IsNotFound(err) {
+		cluster = nil
+	} else if err != nil {
+		h.decisions.count("kafkausers", resultFailed, ReasonCache)
+		return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkacluster %s: %w", reference, err))
+	}
+	problems, warnings := JudgeUser(old, user, cluster, h.rules)
+	if len(problems) == 0 {
+		return h.admit().WithWarnings(warnings...)
+	}
+	h.decisions.count("kafkausers", resultRefused, ReasonInvalidDeclaration)
+	logf.FromContext(ctx).Info("KafkaUser refused", "reason", ReasonInvalidDeclaration, "problems", len(problems))
+	response := admission.Denied(summary(problems))
+	response.Result.Code, response.Result.Reason = http.StatusUnprocessableEntity, metav1.StatusReasonInvalid
+	return response.WithWarnings(warnings...)
+}
+
+func (h *KafkaUsers) admit() admission.Response {
+	h.decisions.count("kafkausers", resultUnchanged, "")
+	return admission.Allowed("")
+}
+
+// summary joins the first problems; a KafkaUser may have thousands of entries.
+func summary(problems []error) string {
+	const most = 10
+	var texts []string
+	for _, problem := range problems[:min(most, len(problems))] {
+		texts = append(texts, problem.Error())
+	}
+	if more := len(problems) - most; more > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(texts, "; ")
+}

@@ -1,0 +1,421 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package mutate
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/prometheus/client_golang/prometheus"
+	admissionv1 "k8s.io/api/admission/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation/field"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+	"sigs.k8s.io/yaml"
+
+	"github.com/signet-kafka/signet/access"
+	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/principal"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+// cache is an informer cache that holds what a file says. It refuses to list, as it would have to for a selector.
+type cache struct {
+	client.Reader
+	users    map[client.ObjectKey]v1alpha1.KafkaUser
+	clusters map[client.ObjectKey]v1alpha1.KafkaCluster
+}
+
+func (c cache) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	found := false
+	switch into := into.(type) {
+	case *v1alpha1.KafkaUser:
+		*into, found = c.users[key]
+	case *v1alpha1.KafkaCluster:
+		*into, found = c.clusters[key]
+	default:
+		return fmt.Errorf("the webhook must not read %T", into)
+	}
+	if !found {
+		return apierrors.NewNotFound(schema.GroupResource{Group: "kafka.signet.dev"}, key.Name)
+	}
+	return nil
+}
+
+func loadCache(t testing.TB) cache {
+	t.Helper()
+	text, err := os.ReadFile("testdata/cache.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := cache{users: map[client.ObjectKey]v1alpha1.KafkaUser{}, clusters: map[client.ObjectKey]v1alpha1.KafkaCluster{}}
+	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
+			t.Fatal(err)
+		}
+		switch kind.Kind {
+		case "KafkaUser":
+			var user v1alpha1.KafkaUser
+			if err := yaml.UnmarshalStrict([]byte(document), &user); err != nil {
+				t.Fatal(err)
+			}
+			c.users[client.ObjectKeyFromObject(&user)] = user
+		case "KafkaCluster":
+			var cluster v1alpha1.KafkaCluster
+			if err := yaml.UnmarshalStrict([]byte(document), &cluster); err != nil {
+				t.Fatal(err)
+			}
+			c.clusters[client.ObjectKeyFromObject(&cluster)] = cluster
+		default:
+			t.Fatalf("cache.yaml: unexpected kind %q", kind.Kind)
+		}
+	}
+	return c
+}
+
+// input is a case's <name>.in.yaml.
+type input struct {
+	Request struct {
+		Operation   admissionv1.Operation `json:"operation,omitempty"`
+		Namespace   string                `json:"namespace,omitempty"`
+		SubResource string                `json:"subResource,omitempty"`
+		DryRun      bool                  `json:"dryRun,omitempty"`
+	} `json:"request,omitempty"`
+	Object    any `json:"object"`
+	OldObject any `json:"oldObject,omitempty"`
+}
+
+// output is a case's <name>.out.yaml.
+type output struct {
+	Allowed  bool     `json:"allowed"`
+	Code     int32    `json:"code,omitempty"`
+	Message  string   `json:"message,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
+	// Counted is the one sample of signet_admission_decisions_total.
+	Counted string           `json:"counted"`
+	Patch   []map[string]any `json:"patch,omitempty"`
+}
+
+// webhook serves a handler the way controller-runtime's server does, and counts in a registry of its own.
+type webhook struct {
+	handler  *admission.Webhook
+	registry *prometheus.Registry
+}
+
+func newWebhook(t testing.TB, make func(*Decisions) admission.Handler) *webhook {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	decisions := NewDecisions()
+	if err := registry.Register(decisions); err != nil {
+		t.Fatal(err)
+	}
+	return &webhook{handler: (&admission.Webhook{Handler: make(decisions)}).WithRecoverPanic(false), registry: registry}
+}
+
+func podWebhook(t testing.TB, reader client.Reader) *webhook {
+	return newWebhook(t, func(d *Decisions) admission.Handler { return NewPods(reader, d) })
+}
+
+func userWebhook(t testing.TB, reader client.Reader) *webhook {
+	// The real rules, less their wording, which their own packages test.
+	rules := UserRules{
+		Declaration: func(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster) (problems []error) {
+			for _, err := range access.CheckDeclaration(user, cluster) {
+				var problem *field.Error
+				if !errors.As(err, &problem) {
+					t.Errorf("%v is no field error", err)
+					continue
+				}
+				problems = append(problems, &field.Error{Type: problem.Type, Field: problem.Field, BadValue: problem.BadValue, Detail: "by policy"})
+			}
+			return problems
+		},
+		Subject: func(subject string) error {
+			if principal.CheckSubject(subject) != nil {
+				return errors.New("by syntax")
+			}
+			return nil
+		},
+	}
+	return newWebhook(t, func(d *Decisions) admission.Handler { return NewKafkaUsers(reader, rules, d) })
+}
+
+// post sends an AdmissionReview over HTTP and returns the response in it.
+func (w *webhook) post(t testing.TB, in input) (*admissionv1.AdmissionResponse, []byte) {
+	t.Helper()
+	raw := func(object any) runtime.RawExtension {
+		if object == nil {
+			return runtime.RawExtension{}
+		}
+		text, err := json.Marshal(object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return runtime.RawExtension{Raw: text}
+	}
+	request := &admissionv1.AdmissionRequest{
+		UID: "42", Operation: in.Request.Operation, Namespace: in.Request.Namespace, SubResource: in.Request.SubResource,
+		DryRun: &in.Request.DryRun, Object: raw(in.Object), OldObject: raw(in.OldObject),
+	}
+	if request.Operation == "" {
+		request.Operation = admissionv1.Create
+	}
+	if request.Namespace == "" {
+		request.Namespace = "shop"
+	}
+	body, err := json.Marshal(admissionv1.AdmissionReview{
+		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"}, Request: request,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	recorder := httptest.NewRecorder()
+	w.handler.ServeHTTP(recorder, r)
+	var review admissionv1.AdmissionReview
+	if err := json.Unmarshal(recorder.Body.Bytes(), &review); err != nil {
+		t.Fatalf("response %q: %v", recorder.Body.String(), err)
+	}
+	if review.Response == nil || review.Response.UID != "42" {
+		t.Fatalf("response %+v does not answer request 42", review.Response)
+	}
+	return review.Response, request.Object.Raw
+}
+
+// counted returns the samples of the decision counter that are not zero, as result/reason with a multiplier.
+func (w *webhook) counted(t testing.TB) string {
+	t.Helper()
+	families, err := w.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var samples []string
+	for _, family := range families {
+		for _, metric := range family.GetMetric() {
+			labels := map[string]string{}
+			for _, pair := range metric.GetLabel() {
+				labels[pair.GetName()] = pair.GetValue()
+			}
+			samples = append(samples, strings.TrimSuffix(fmt.Sprintf("%vx %s %s %s",
+				metric.GetCounter().GetValue(), labels["webhook"], labels["result"], labels["reason"]), " "))
+		}
+	}
+	return strings.Join(samples, ", ")
+}
+
+func cases(t *testing.T, dir string, run func(t *testing.T, in input) output) {
+	files, err := filepath.Glob(filepath.Join("testdata", dir, "*.in.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no cases in testdata/%s: %v", dir, err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(file, ".in.yaml")
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var in input
+			if err := yaml.UnmarshalStrict(text, &in); err != nil {
+				t.Fatal(err)
+			}
+			got, err := yaml.Marshal(run(t, in))
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden := name + ".out.yaml"
+			if *update {
+				if err := os.WriteFile(golden, got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatalf("%v; go test -update writes it", err)
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("%s:\n%s\nwant:\n%s", golden, got, want)
+			}
+		})
+	}
+}
+
+func toOutput(t *testing.T, w *webhook, response *admissionv1.AdmissionResponse) output {
+	t.Helper()
+	out := output{Allowed: response.Allowed, Warnings: response.Warnings, Counted: w.counted(t)}
+	if !response.Allowed {
+		out.Code, out.Message = response.Result.Code, response.Result.Message
+		if strings.ContainsAny(out.Message, "\n\r") || len(out.Message) > 4096 {
+			t.Errorf("the refusal is no short line: %q", out.Message)
+		}
+	}
+	for _, warning := range response.Warnings {
+		// The API server may cut what is longer.
+		if len(warning) > 256 {
+			t.Errorf("warning of %d characters: %q", len(warning), warning)
+		}
+	}
+	if len(response.Patch) > 0 {
+		if err := json.Unmarshal(response.Patch, &out.Patch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return out
+}
+
+func TestPods(t *testing.T) {
+	reader := loadCache(t)
+	cases(t, "pods", func(t *testing.T, in input) output {
+		w := podWebhook(t, reader)
+		response, pod := w.post(t, in)
+		out := toOutput(t, w, response)
+		checkPatch(t, podWebhook(t, reader), in, pod, response)
+		again, _ := podWebhook(t, reader).post(t, in)
+		if !reflect.DeepEqual(again, response) {
+			t.Errorf("the same pod gives another response: %+v, then %+v", response, again)
+		}
+		return out
+	})
+}
+
+// checkPatch shows that a patch only adds, and that the patched pod gets no second one.
+func checkPatch(t testing.TB, w *webhook, in input, pod []byte, response *admissionv1.AdmissionResponse) {
+	t.Helper()
+	if len(response.Patch) == 0 {
+		return
+	}
+	if !response.Allowed || *response.PatchType != admissionv1.PatchTypeJSONPatch {
+		t.Fatalf("a patch in %+v", response)
+	}
+	var operations []struct{ Op string }
+	if err := json.Unmarshal(response.Patch, &operations); err != nil {
+		t.Fatal(err)
+	}
+	for _, operation := range operations {
+		if operation.Op != "add" {
+			t.Errorf("operation %s in %s", operation.Op, response.Patch)
+		}
+	}
+	patch, err := jsonpatch.DecodePatch(response.Patch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	patched, err := patch.Apply(pod)
+	if err != nil {
+		t.Fatalf("patch %s does not apply to %s: %v", response.Patch, pod, err)
+	}
+	var before, after any
+	if err := errors.Join(json.Unmarshal(pod, &before), json.Unmarshal(patched, &after)); err != nil {
+		t.Fatal(err)
+	}
+	if !extends(before, after) {
+		t.Errorf("patched pod %s does not only add to %s", patched, pod)
+	}
+	in.Object = after
+	second, _ := w.post(t, in)
+	if !second.Allowed || len(second.Patch) > 0 || !reflect.DeepEqual(second.Warnings, response.Warnings) {
+		t.Errorf("second pass: %+v, patch %s; want no patch and the same warnings", second, second.Patch)
+	}
+}
+
+// extends tells whether after has everything of before, list elements in their places.
+func extends(before, after any) bool {
+	switch before := before.(type) {
+	case nil:
+		return true
+	case map[string]any:
+		after, ok := after.(map[string]any)
+		for key, value := range before {
+			if got, there := after[key]; !there || !extends(value, got) {
+				return false
+			}
+		}
+		return ok
+	case []any:
+		after, ok := after.([]any)
+		if !ok || len(after) < len(before) {
+			return false
+		}
+		for i := range before {
+			if !extends(before[i], after[i]) {
+				return false
+			}
+		}
+		return true
+	default:
+		return before == after
+	}
+}
+
+func TestKafkaUsers(t *testing.T) {
+	reader := loadCache(t)
+	cases(t, "kafkausers", func(t *testing.T, in input) output {
+		w := userWebhook(t, reader)
+		response, _ := w.post(t, in)
+		if len(response.Patch) > 0 {
+			t.Errorf("a validating webhook patches: %s", response.Patch)
+		}
+		return toOutput(t, w, response)
+	})
+}
+
+// silent is a cache that does not answer.
+type silent struct{ client.Reader }
+
+func (silent) Get(context.Context, client.ObjectKey, client.Object, ...client.GetOption) error {
+	return errors.New("informer not synced")
+}
+
+func TestFailures(t *testing.T) {
+	declared := map[string]any{"metadata": map[string]any{"annotations": map[string]any{"kafka.signet.dev/user": "orders"}}}
+	for name, test := range map[string]struct {
+		webhook *webhook
+		object  any
+		code    int32
+		counted string
+	}{
+		"pods: the cache does not answer":  {podWebhook(t, silent{}), declared, 500, "1x pods failed Cache"},
+		"pods: not a pod":                  {podWebhook(t, silent{}), map[string]any{"spec": "none"}, 400, "1x pods failed Undecodable"},
+		"pods: no object":                  {podWebhook(t, silent{}), nil, 400, "1x pods failed Undecodable"},
+		"users: the cache does not answer": {userWebhook(t, silent{}), map[string]any{}, 500, "1x kafkausers failed Cache"},
+		"users: not a KafkaUser":           {userWebhook(t, silent{}), []string{"x"}, 400, "1x kafkausers failed Undecodable"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			response, _ := test.webhook.post(t, input{Object: test.object})
+			if response.Allowed || response.Result.Code != test.code {
+				t.Errorf("response %+v, want code %d", response, test.code)
+			}
+			if got := test.webhook.counted(t); got != test.counted {
+				t.Errorf("counted %q, want %q", got, test.counted)
+			}
+		})
+	}
+}
+
+// TestUndeclaredPodsNeedNoCache shows that a pod without a declaration is admitted whatever state the cache is in.
+func TestUndeclaredPodsNeedNoCache(t *testing.T) {
+	response, _ := podWebhook(t, silent{}).post(t, input{Object: map[string]any{"metadata": map[string]any{}}})
+	if !response.Allowed {
+		t.Errorf("refused: %+v", response.Result)
+	}
+}

@@ -1,0 +1,187 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package mutate
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+
+	"gomodules.xyz/jsonpatch/v2"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/clientconfig"
+)
+
+// Mutation is what happens to a pod that is admitted.
+type Mutation struct {
+	// Patch holds JSON Patch operations (RFC 6902), all of them "add"; none if the pod has everything.
+	Patch []jsonpatch.Operation
+	// Warnings are for whoever made the pod.
+	Warnings []string
+	// Waits tells that a KafkaUser of the pod is not ready; the kubelet starts no container before its files exist.
+	Waits bool
+}
+
+// Mutate decides what the pod in the namespace gets for the KafkaUsers that it declares, in the order of the
+// declaration. A KafkaUser that is not in users does not exist yet. The error is a *Refusal.
+//
+// The check of the service account catches mistakes; what keeps other pods of the namespace from a KafkaUser's key is
+// who may create pods and read Secrets there.
+func Mutate(pod *corev1.Pod, namespace string, declared []string, users map[string]*v1alpha1.KafkaUser) (Mutation, error) {
+	if len(declared) == 0 {
+		return Mutation{}, nil
+	}
+	if isWindows(&pod.Spec) {
+		return Mutation{}, refuse(ReasonWindows, "annotation %s: Signet's files need Linux nodes, and this pod asks for Windows: remove the annotation", v1alpha1.AnnotationUser)
+	}
+	var m Mutation
+	for _, name := range declared {
+		warning, err := judge(pod, namespace, name, users[name])
+		if err != nil {
+			return Mutation{}, err
+		}
+		if warning != "" {
+			m.Warnings = append(m.Warnings, warning)
+			m.Waits = true
+		}
+	}
+	if err := m.addVolumes(&pod.Spec, declared); err != nil {
+		return Mutation{}, err
+	}
+	var withheld []string
+	for _, list := range []struct {
+		path       string
+		containers []corev1.Container
+	}{{"/spec/initContainers", pod.Spec.InitContainers}, {"/spec/containers", pod.Spec.Containers}} {
+		for i := range list.containers {
+			c := &list.containers[i]
+			path := fmt.Sprintf("%s/%d", list.path, i)
+			if err := m.addMounts(path, c, declared); err != nil {
+				return Mutation{}, err
+			}
+			if m.addEnvironment(path, c, declared[0]) {
+				withheld = append(withheld, c.Name)
+			}
+		}
+	}
+	if len(withheld) > 0 {
+		m.Warnings = append(m.Warnings, fmt.Sprintf("no KAFKA_* variables where envFrom may set them (%.100s): read %s instead",
+			strings.Join(withheld, ", "), clientconfig.Dir(declared[0])))
+	}
+	return m, nil
+}
+
+func isWindows(spec *corev1.PodSpec) bool {
+	return spec.OS != nil && spec.OS.Name == corev1.Windows || spec.NodeSelector[corev1.LabelOSStable] == string(corev1.Windows)
+}
+
+// judge tells whether the pod may use the KafkaUser, and warns if it will wait for it.
+func judge(pod *corev1.Pod, namespace, name string, user *v1alpha1.KafkaUser) (warning string, err error) {
+	if user == nil {
+		return fmt.Sprintf("KafkaUser %s/%s does not exist yet; the pod waits in ContainerCreating until it does", namespace, name), nil
+	}
+	if !user.DeletionTimestamp.IsZero() {
+		return "", refuse(ReasonUserDeleted, "KafkaUser %s/%s is being deleted: create it anew once it is gone, or remove it from annotation %s", namespace, name, v1alpha1.AnnotationUser)
+	}
+	// The API server fills in "default" before any webhook is called, unless its ServiceAccount plug-in is off.
+	account := cmp.Or(pod.Spec.ServiceAccountName, "default")
+	if w := user.Spec.Workload; w != nil && w.ServiceAccountName != account {
+		return "", refuse(ReasonOtherServiceAccount, "KafkaUser %s/%s is for service account %s, and this pod runs as %s: set spec.serviceAccountName, or use another KafkaUser",
+			namespace, name, w.ServiceAccountName, account)
+	}
+	ready := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionReady)
+	if ready != nil && ready.Status == "True" {
+		return "", nil
+	}
+	reason := v1alpha1.ReasonPending
+	if ready != nil {
+		reason = ready.Reason
+	}
+	return fmt.Sprintf("KafkaUser %s/%s is not ready (%.40s); the pod waits in ContainerCreating until its files exist", namespace, name, reason), nil
+}
+
+func (m *Mutation) add(path string, value any) {
+	m.Patch = append(m.Patch, jsonpatch.NewOperation("add", path, value))
+}
+
+// extend adds elements to the list at path that has this length now. An empty list may be absent, null or [] in the
+// pod's JSON; adding the whole member is right for all three.
+func extend[T any](m *Mutation, path string, length int, elements []T) {
+	switch {
+	case len(elements) == 0:
+	case length == 0:
+		m.add(path, elements)
+	default:
+		for _, element := range elements {
+			m.add(path+"/-", element)
+		}
+	}
+}
+
+func (m *Mutation) addVolumes(spec *corev1.PodSpec, users []string) error {
+	var missing []corev1.Volume
+	for _, user := range users {
+		named := func(v corev1.Volume) bool { return v.Name == VolumeName(user) }
+		if slices.ContainsFunc(missing, named) {
+			return refuse(ReasonVolumeName, "annotation %s names two KafkaUsers whose volumes would share the name %s: use shorter names", v1alpha1.AnnotationUser, VolumeName(user))
+		}
+		if i := slices.IndexFunc(spec.Volumes, named); i < 0 {
+			missing = append(missing, volume(user, fileMode(spec)))
+		} else if !isOurs(&spec.Volumes[i], user) {
+			return refuse(ReasonVolumeName, "volume %s has the name that Signet needs for KafkaUser %s, and other content: give yours another name", VolumeName(user), user)
+		}
+	}
+	extend(m, "/spec/volumes", len(spec.Volumes), missing)
+	return nil
+}
+
+func (m *Mutation) addMounts(path string, c *corev1.Container, users []string) error {
+	var missing []corev1.VolumeMount
+	for _, user := range users {
+		found, err := mounted(c, user)
+		if err != nil {
+			return err
+		}
+		if !found {
+			missing = append(missing, mount(user))
+		}
+	}
+	extend(m, path+"/volumeMounts", len(c.VolumeMounts), missing)
+	return nil
+}
+
+// addEnvironment adds the user's variables that the container does not set itself, and tells whether it withheld some
+// because the container's envFrom may set them: env wins over envFrom, and what is in there cannot be seen here.
+//
+// Servers and protocol go together: the protocol of Signet's listener beside other servers would be wrong.
+func (m *Mutation) addEnvironment(path string, c *corev1.Container, user string) (withheld bool) {
+	set := func(name string) bool {
+		return slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == name })
+	}
+	mayBeSet := func(name string) bool {
+		return slices.ContainsFunc(c.EnvFrom, func(s corev1.EnvFromSource) bool { return strings.HasPrefix(name, s.Prefix) })
+	}
+	either := func(test func(string) bool, name string) bool {
+		if name == clientconfig.EnvBootstrapServers || name == clientconfig.EnvSecurityProtocol {
+			return test(clientconfig.EnvBootstrapServers) || test(clientconfig.EnvSecurityProtocol)
+		}
+		return test(name)
+	}
+	var missing []corev1.EnvVar
+	for _, variable := range clientconfig.Environment(user) {
+		switch {
+		case either(set, variable.Name):
+		case either(mayBeSet, variable.Name):
+			withheld = true
+		default:
+			missing = append(missing, variable)
+		}
+	}
+	extend(m, path+"/env", len(c.Env), missing)
+	return withheld
+}
