@@ -1,0 +1,561 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Package charts_test renders the charts with the pinned helm command of tools/helm and judges the result: golden
+// files, the schema of the values, what each service account may do, and which pods depend on the webhook.
+package charts_test
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/cel-go/cel"
+	yamlnode "go.yaml.in/yaml/v3"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
+	psaapi "k8s.io/pod-security-admission/api"
+	psa "k8s.io/pod-security-admission/policy"
+	"sigs.k8s.io/yaml"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files and the table of values in README.md")
+
+// helmPath builds the pinned helm once and says where it is.
+var helmPath = sync.OnceValues(func() (string, error) {
+	cmd := exec.Command("go", "tool", "-n", "helm")
+	cmd.Dir = filepath.Join("..", "tools", "helm")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return "", fmt.Errorf("build helm from tools/helm: %w\n%s", err, stderr.String())
+	}
+	return strings.TrimSpace(string(out)), nil
+})
+
+// render runs helm template and returns its output.
+func render(t *testing.T, args ...string) ([]byte, error) {
+	t.Helper()
+	path, err := helmPath()
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := t.TempDir()
+	cmd := exec.Command(path, append([]string{"template", "signet", "signet", "--namespace", "signet-system"}, args...)...)
+	cmd.Env = append(os.Environ(), "HELM_CONFIG_HOME="+home, "HELM_CACHE_HOME="+home, "HELM_DATA_HOME="+home)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("helm template: %w: %s", err, stderr.String())
+	}
+	return stdout.Bytes(), nil
+}
+
+func mustRender(t *testing.T, args ...string) []byte {
+	t.Helper()
+	out, err := render(t, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// documents splits a rendering into its objects.
+func documents(t *testing.T, rendered []byte) [][]byte {
+	t.Helper()
+	var docs [][]byte
+	reader := utilyaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(rendered)))
+	for {
+		doc, err := reader.Read()
+		if errors.Is(err, io.EOF) {
+			return docs
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		docs = append(docs, doc)
+	}
+}
+
+// objects decodes all rendered objects of one kind, strictly: a field that the kind does not have is an error.
+func objects[T any](t *testing.T, rendered []byte, kind string) []T {
+	t.Helper()
+	var found []T
+	for _, doc := range documents(t, rendered) {
+		var meta metav1.TypeMeta
+		if err := yaml.Unmarshal(doc, &meta); err != nil {
+			t.Fatal(err)
+		}
+		if meta.Kind != kind {
+			continue
+		}
+		var object T
+		if err := yaml.UnmarshalStrict(doc, &object); err != nil {
+			t.Fatalf("%s: %v\n%s", kind, err, doc)
+		}
+		found = append(found, object)
+	}
+	if len(found) == 0 {
+		t.Fatalf("the chart renders no %s", kind)
+	}
+	return found
+}
+
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s differs from what the chart renders; look at it with go test ./charts -update && git diff\n%s", path, firstDifference(got, want))
+	}
+}
+
+func firstDifference(got, want []byte) string {
+	g, w := strings.Split(string(got), "\n"), strings.Split(string(want), "\n")
+	for i := range min(len(g), len(w)) {
+		if g[i] != w[i] {
+			return fmt.Sprintf("line %d:\n got %s\nwant %s", i+1, g[i], w[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
+}
+
+var renderings = map[string][]string{
+	"default":    {"--set", "crds.install=false"},
+	"everything": {"--values", "testdata/everything.values.yaml"},
+}
+
+func TestRenderings(t *testing.T) {
+	for name, args := range renderings {
+		t.Run(name, func(t *testing.T) { golden(t, name+".yaml", mustRender(t, args...)) })
+	}
+}
+
+// TestRBAC compares everything that each service account may do with a list.
+func TestRBAC(t *testing.T) {
+	for name, args := range renderings {
+		t.Run(name, func(t *testing.T) { golden(t, name+".rbac.txt", []byte(permissions(t, mustRender(t, args...)))) })
+	}
+}
+
+func permissions(t *testing.T, rendered []byte) string {
+	t.Helper()
+	rules := map[string][]rbacv1.PolicyRule{}
+	for _, role := range objects[rbacv1.ClusterRole](t, rendered, "ClusterRole") {
+		rules["ClusterRole/"+role.Name] = role.Rules
+	}
+	for _, role := range objects[rbacv1.Role](t, rendered, "Role") {
+		rules[role.Namespace+"/Role/"+role.Name] = role.Rules
+	}
+	granted := map[string][]string{}
+	grant := func(where, ref string, subjects []rbacv1.Subject) {
+		if _, ok := rules[ref]; !ok {
+			t.Errorf("a binding names %s, which the chart does not render", ref)
+		}
+		for _, subject := range subjects {
+			account := fmt.Sprintf("%s %s/%s", subject.Kind, subject.Namespace, subject.Name)
+			for _, rule := range rules[ref] {
+				for _, group := range rule.APIGroups {
+					for _, resource := range rule.Resources {
+						line := fmt.Sprintf("%s: %s %s", where, strings.Join(rule.Verbs, ","), strings.TrimPrefix(group+"/"+resource, "/"))
+						if len(rule.ResourceNames) > 0 {
+							line += " named " + strings.Join(rule.ResourceNames, ",")
+						}
+						granted[account] = append(granted[account], line)
+					}
+				}
+			}
+		}
+	}
+	for _, b := range objects[rbacv1.ClusterRoleBinding](t, rendered, "ClusterRoleBinding") {
+		grant("everywhere", b.RoleRef.Kind+"/"+b.RoleRef.Name, b.Subjects)
+	}
+	for _, b := range objects[rbacv1.RoleBinding](t, rendered, "RoleBinding") {
+		grant("in "+b.Namespace, b.Namespace+"/"+b.RoleRef.Kind+"/"+b.RoleRef.Name, b.Subjects)
+	}
+	var out strings.Builder
+	for _, account := range slices.Sorted(maps.Keys(granted)) {
+		lines := granted[account]
+		slices.Sort(lines)
+		fmt.Fprintf(&out, "%s\n  %s\n", account, strings.Join(slices.Compact(lines), "\n  "))
+	}
+	return out.String()
+}
+
+// TestSecretsAreNamed says in code what the golden lists show: no rule reaches all Secrets, and the
+// webhook's service account reaches none.
+func TestSecretsAreNamed(t *testing.T) {
+	for name, args := range renderings {
+		t.Run(name, func(t *testing.T) {
+			account := ""
+			for line := range strings.Lines(permissions(t, mustRender(t, args...))) {
+				if !strings.HasPrefix(line, " ") {
+					account = strings.TrimSpace(line)
+					continue
+				}
+				_, rule, _ := strings.Cut(strings.TrimSpace(line), ": ")
+				verbs, resource, _ := strings.Cut(rule, " ")
+				if !strings.HasPrefix(resource, "secrets") && !strings.Contains(resource, "*") {
+					continue
+				}
+				if strings.HasSuffix(account, "-webhook") {
+					t.Errorf("%s may %s", account, rule)
+				}
+				if verbs != "create" && !strings.Contains(resource, " named ") {
+					t.Errorf("%s may %s without a name", account, rule)
+				}
+				if strings.HasPrefix(strings.TrimSpace(line), "everywhere") && strings.HasPrefix(resource, "secrets") {
+					t.Errorf("%s may %s everywhere", account, rule)
+				}
+			}
+		})
+	}
+}
+
+func TestPodsAreRestricted(t *testing.T) {
+	evaluator, err := psa.NewEvaluator(psa.DefaultChecks(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	restricted := psaapi.LevelVersion{Level: psaapi.LevelRestricted, Version: psaapi.LatestVersion()}
+	for _, d := range objects[appsv1.Deployment](t, mustRender(t, renderings["default"]...), "Deployment") {
+		pod := d.Spec.Template
+		for _, result := range evaluator.EvaluatePod(restricted, &pod.ObjectMeta, &pod.Spec) {
+			if !result.Allowed {
+				t.Errorf("%s: %s: %s", d.Name, result.ForbiddenReason, result.ForbiddenDetail)
+			}
+		}
+		for _, c := range pod.Spec.Containers {
+			if ro := c.SecurityContext.ReadOnlyRootFilesystem; ro == nil || !*ro {
+				t.Errorf("%s: container %s has a writable root file system", d.Name, c.Name)
+			}
+			if c.LivenessProbe == nil || c.ReadinessProbe == nil || c.Resources.Limits.Memory().IsZero() {
+				t.Errorf("%s: container %s lacks a probe or a memory limit", d.Name, c.Name)
+			}
+		}
+		if !selects(t, d.Spec.Selector, pod.Labels) {
+			t.Errorf("%s selects other pods than its own", d.Name)
+		}
+	}
+}
+
+// TestCRDs compares the rendered CRDs with the generated ones: equal but for the labels and the policy that keeps them.
+func TestCRDs(t *testing.T) {
+	files, err := filepath.Glob("signet/files/crds/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no CRDs: %v", err)
+	}
+	rendered := map[string]apiextensionsv1.CustomResourceDefinition{}
+	for _, crd := range objects[apiextensionsv1.CustomResourceDefinition](t, mustRender(t), "CustomResourceDefinition") {
+		rendered[crd.Name] = crd
+	}
+	if len(rendered) != len(files) {
+		t.Errorf("%d CRDs rendered, %d generated", len(rendered), len(files))
+	}
+	for _, file := range files {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var want apiextensionsv1.CustomResourceDefinition
+		if err := yaml.UnmarshalStrict(raw, &want); err != nil {
+			t.Fatal(err)
+		}
+		got := rendered[want.Name]
+		if got.Annotations["helm.sh/resource-policy"] != "keep" {
+			t.Errorf("%s: helm uninstall would delete it and all its objects", want.Name)
+		}
+		if got.Labels["app.kubernetes.io/managed-by"] != "Helm" {
+			t.Errorf("%s: has no labels", want.Name)
+		}
+		gotSpec, _ := json.Marshal(got.Spec)
+		wantSpec, _ := json.Marshal(want.Spec)
+		if !bytes.Equal(gotSpec, wantSpec) {
+			t.Errorf("%s: the chart renders another spec than %s", want.Name, file)
+		}
+	}
+}
+
+func TestSchemaRefuses(t *testing.T) {
+	for name, tc := range map[string]struct {
+		args []string
+		want string
+	}{
+		"unknown value":              {[]string{"--set", "webhok.replicas=3"}, "webhok"},
+		"unknown nested value":       {[]string{"--set", "webhook.replica=3"}, "replica"},
+		"no replica":                 {[]string{"--set", "webhook.replicas=0"}, "/webhook/replicas"},
+		"replicas as text":           {[]string{"--set-string", "webhook.replicas=2"}, "/webhook/replicas"},
+		"unknown failure policy":     {[]string{"--set", "webhook.failurePolicy=Maybe"}, "/webhook/failurePolicy"},
+		"timeout beyond Kubernetes'": {[]string{"--set", "webhook.timeoutSeconds=31"}, "/webhook/timeoutSeconds"},
+		"CA Secret without name":     {[]string{"--set", "controller.caSecrets[0].namespace=a"}, "/controller/caSecrets/0"},
+		"CA Secret by pattern":       {[]string{"--set", "controller.caSecrets[0].namespace=a,controller.caSecrets[0].name=*"}, "/controller/caSecrets/0/name"},
+		"namespace with YAML in it":  {[]string{"--set-json", `webhook.excludedNamespaces=["a\n- b"]`}, "/webhook/excludedNamespaces/0"},
+		"tag with a space":           {[]string{"--set", "image.tag=a b"}, "/image/tag"},
+		"account that is no account": {[]string{"--set", "controller.certManagerServiceAccount=admin"}, "/controller/certManagerServiceAccount"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			out, err := render(t, tc.args...)
+			if err == nil {
+				t.Fatalf("accepted, %d bytes rendered", len(out))
+			}
+			if !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("the error does not name %q: %v", tc.want, err)
+			}
+		})
+	}
+}
+
+// matchConditions is what the API server decides before it calls the webhook; here with the same language but without
+// its types, which the conditions do not need.
+func matchConditions(t *testing.T, conditions []admissionregistrationv1.MatchCondition, vars map[string]any) bool {
+	t.Helper()
+	env, err := cel.NewEnv(cel.Variable("object", cel.DynType), cel.Variable("oldObject", cel.DynType), cel.Variable("request", cel.DynType))
+	if err != nil {
+		t.Fatal(err)
+	}
+	matches := true
+	for _, condition := range conditions {
+		ast, issues := env.Compile(condition.Expression)
+		if issues.Err() != nil {
+			t.Fatalf("%s: %v", condition.Name, issues.Err())
+		}
+		program, err := env.Program(ast)
+		if err != nil {
+			t.Fatalf("%s: %v", condition.Name, err)
+		}
+		result, _, err := program.Eval(vars)
+		if err != nil {
+			t.Fatalf("%s: an error is a refusal under failurePolicy Fail: %v", condition.Name, err)
+		}
+		matches = matches && result.Value() == true
+	}
+	return matches
+}
+
+func TestWhichPodsDependOnTheWebhook(t *testing.T) {
+	webhook := objects[admissionregistrationv1.MutatingWebhookConfiguration](t, mustRender(t, renderings["default"]...), "MutatingWebhookConfiguration")[0].Webhooks[0]
+	if webhook.ClientConfig.CABundle != nil {
+		t.Error("caBundle is set: Helm and the controller would fight over it")
+	}
+	for name, tc := range map[string]struct {
+		annotations map[string]any
+		want        bool
+	}{
+		"no annotations at all":        {nil, false},
+		"other annotations only":       {map[string]any{"prometheus.io/scrape": "true"}, false},
+		"a user":                       {map[string]any{"kafka.signet.dev/user": "orders"}, true},
+		"a misspelt annotation":        {map[string]any{"kafka.signet.dev/users": "orders"}, true},
+		"a user, opted out":            {map[string]any{"kafka.signet.dev/user": "orders", "kafka.signet.dev/inject": "false"}, false},
+		"a user, opted out in no form": {map[string]any{"kafka.signet.dev/user": "orders", "kafka.signet.dev/inject": "no"}, true},
+		"a similar prefix":             {map[string]any{"kafka.signet.development/user": "orders"}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			metadata := map[string]any{"name": "p"}
+			if tc.annotations != nil {
+				metadata["annotations"] = tc.annotations
+			}
+			if got := matchConditions(t, webhook.MatchConditions, map[string]any{"object": map[string]any{"metadata": metadata}}); got != tc.want {
+				t.Errorf("reaches the webhook: %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestWhichNamespacesDependOnTheWebhook(t *testing.T) {
+	webhook := objects[admissionregistrationv1.MutatingWebhookConfiguration](t, mustRender(t, renderings["default"]...), "MutatingWebhookConfiguration")[0].Webhooks[0]
+	for name, tc := range map[string]struct {
+		labels map[string]string
+		want   bool
+	}{
+		"shop":                  {nil, true},
+		"kube-system":           {nil, false},
+		"signet-system":         {nil, false},
+		"disabled by its label": {map[string]string{"kafka.signet.dev/inject": "disabled"}, false},
+		"enabled by its label":  {map[string]string{"kafka.signet.dev/inject": "enabled"}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			set := map[string]string{"kubernetes.io/metadata.name": name}
+			maps.Copy(set, tc.labels)
+			if got := selects(t, webhook.NamespaceSelector, set); got != tc.want {
+				t.Errorf("selected: %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func TestWhichChangesOfKafkaUsersDependOnTheWebhook(t *testing.T) {
+	webhook := objects[admissionregistrationv1.ValidatingWebhookConfiguration](t, mustRender(t, renderings["default"]...), "ValidatingWebhookConfiguration")[0].Webhooks[0]
+	user := func(topic string, finalizers ...any) map[string]any {
+		return map[string]any{"metadata": map[string]any{"finalizers": finalizers}, "spec": map[string]any{"consume": []any{topic}}}
+	}
+	for name, tc := range map[string]struct {
+		operation   string
+		object, old any
+		want        bool
+	}{
+		"creation":              {"CREATE", user("a"), nil, true},
+		"another declaration":   {"UPDATE", user("b"), user("a"), true},
+		"a finalizer is added":  {"UPDATE", user("a", "kafka.signet.dev/access"), user("a"), false},
+		"the finalizer is gone": {"UPDATE", user("a"), user("a", "kafka.signet.dev/access"), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vars := map[string]any{"request": map[string]any{"operation": tc.operation}, "object": tc.object, "oldObject": tc.old}
+			if got := matchConditions(t, webhook.MatchConditions, vars); got != tc.want {
+				t.Errorf("reaches the webhook: %v, want %v", got, tc.want)
+			}
+		})
+	}
+}
+
+func selects(t *testing.T, selector *metav1.LabelSelector, set map[string]string) bool {
+	t.Helper()
+	s, err := metav1.LabelSelectorAsSelector(selector)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.Matches(labels.Set(set))
+}
+
+// value is one row of the table of values: a leaf of values.yaml with its comment.
+type value struct{ path, fallback, doc string }
+
+// values walks values.yaml. A mapping whose key has a comment of its own ("# --") is one value; any other mapping is a
+// group.
+func values(t *testing.T) []value {
+	t.Helper()
+	raw, err := os.ReadFile("signet/values.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var document yamlnode.Node
+	if err := yamlnode.Unmarshal(raw, &document); err != nil {
+		t.Fatal(err)
+	}
+	var found []value
+	var walk func(prefix string, node *yamlnode.Node)
+	walk = func(prefix string, node *yamlnode.Node) {
+		for i := 0; i < len(node.Content); i += 2 {
+			key, content := node.Content[i], node.Content[i+1]
+			path := prefix + key.Value
+			_, doc, documented := strings.Cut(key.HeadComment, "# -- ")
+			switch {
+			case documented:
+				var plain any
+				if err := content.Decode(&plain); err != nil {
+					t.Fatal(err)
+				}
+				fallback, err := json.Marshal(plain)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found = append(found, value{path, string(fallback), doc})
+			case content.Kind == yamlnode.MappingNode && len(content.Content) > 0:
+				walk(path+".", content)
+			default:
+				t.Errorf("values.yaml: %s has no comment that begins with \"# -- \"", path)
+			}
+		}
+	}
+	walk("", document.Content[0])
+	return found
+}
+
+func TestReadmeListsAllValues(t *testing.T) {
+	const begin, end = "<!-- values: written from values.yaml by go test ./charts -update -->\n", "<!-- end of values -->\n"
+	readme, err := os.ReadFile("signet/README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(readme), begin)
+	table, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		t.Fatal("signet/README.md: the marks of the table of values are gone")
+	}
+	var want strings.Builder
+	want.WriteString("| value | default | |\n|---|---|---|\n")
+	for _, v := range values(t) {
+		fmt.Fprintf(&want, "| `%s` | `%s` | %s |\n", v.path, v.fallback, v.doc)
+	}
+	if *update {
+		if err := os.WriteFile("signet/README.md", []byte(before+begin+want.String()+end+after), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if table != want.String() {
+		t.Errorf("the table of values in signet/README.md is not current; run go test ./charts -update\n%s", firstDifference([]byte(table), []byte(want.String())))
+	}
+}
+
+// TestSchemaKnowsAllValues compares the schema's properties with the keys of values.yaml, both ways.
+func TestSchemaKnowsAllValues(t *testing.T) {
+	raw, err := os.ReadFile("signet/values.schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type schema struct {
+		AdditionalProperties any                        `json:"additionalProperties"`
+		Properties           map[string]json.RawMessage `json:"properties"`
+	}
+	var known []string
+	var walk func(prefix string, raw json.RawMessage)
+	walk = func(prefix string, raw json.RawMessage) {
+		var s schema
+		if err := json.Unmarshal(raw, &s); err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Properties) == 0 {
+			known = append(known, prefix)
+			return
+		}
+		if s.AdditionalProperties != false {
+			t.Errorf("values.schema.json: %s accepts unknown values", cmp.Or(prefix, "the root"))
+		}
+		for name, property := range s.Properties {
+			walk(strings.TrimPrefix(prefix+"."+name, "."), property)
+		}
+	}
+	walk("", raw)
+	var documented []string
+	for _, v := range values(t) {
+		documented = append(documented, v.path)
+	}
+	for _, path := range known {
+		if path != "global" && !slices.Contains(documented, path) {
+			t.Errorf("values.schema.json knows %s, values.yaml does not", path)
+		}
+	}
+	for _, path := range documented {
+		if !slices.Contains(known, path) {
+			t.Errorf("values.yaml has %s, values.schema.json does not", path)
+		}
+	}
+}

@@ -1,0 +1,172 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command controller is everything of Signet that writes: it signs certificates, keeps the ledger of principals, renders
+// what clients and brokers mount, keeps ACLs and topics, and makes the webhook's serving certificate. One replica works
+// at a time (leader election).
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"github.com/go-logr/logr"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/signet-kafka/signet/access"
+	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/certs"
+	"github.com/signet-kafka/signet/issuer"
+	"github.com/signet-kafka/signet/principal"
+	"github.com/signet-kafka/signet/readiness"
+)
+
+type options struct {
+	metrics, probes      string
+	leaderElect          bool
+	namespace            string
+	webhookService       string
+	webhookConfiguration string
+	certManager          string
+	driftPeriod          time.Duration
+	logLevel             string
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.metrics, "metrics-bind-address", ":8080", "address of the Prometheus metrics; 0 turns them off")
+	flag.StringVar(&o.probes, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
+	flag.BoolVar(&o.leaderElect, "leader-elect", false, "work only while holding the lease signet-controller in --namespace")
+	flag.StringVar(&o.namespace, "namespace", "signet-system", "namespace of Signet's own Secrets and lease")
+	flag.StringVar(&o.webhookService, "webhook-service", "signet-webhook", "name of the webhook's Service in --namespace")
+	flag.StringVar(&o.webhookConfiguration, "webhook-configuration", "signet", "name of the webhook configurations whose caBundle to keep")
+	flag.StringVar(&o.certManager, "cert-manager-service-account", "system:serviceaccount:cert-manager:cert-manager", "user name of cert-manager's controller; requests of anybody else are denied")
+	flag.DurationVar(&o.driftPeriod, "drift-period", 5*time.Minute, "time between two comparisons of Kafka's whole state with what is declared")
+	flag.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
+	flag.Parse()
+	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
+		fmt.Fprintln(os.Stderr, "controller:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, o options) error {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
+		return fmt.Errorf("--log-level: %w", err)
+	}
+	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	ctrl.SetLogger(log)
+	config, err := ctrl.GetConfig()
+	if err != nil {
+		return err
+	}
+	// The default of 20 requests a second would make a thousand new users wait for minutes.
+	config.QPS, config.Burst = 200, 400
+	mgr, err := ctrl.NewManager(config, managerOptions(o))
+	if err != nil {
+		return err
+	}
+	if err := setup(mgr, o, log, time.Now); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func managerOptions(o options) ctrl.Options {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme, cmv1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			panic(err) // two packages registered one kind: a programming error
+		}
+	}
+	return ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsserver.Options{BindAddress: o.metrics},
+		HealthProbeBindAddress:        o.probes,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "signet-controller",
+		LeaderElectionNamespace:       o.namespace,
+		LeaderElectionReleaseOnCancel: true,
+		Cache: cache.Options{
+			// Of ConfigMaps only Signet's own are kept in memory.
+			ByObject: map[client.Object]cache.ByObject{&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{certs.LabelManagedBy: certs.ManagedBy})}},
+		},
+		// Secrets are read one by one, by name; see certs.Named.
+		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
+	}
+}
+
+// setup is the list of what runs.
+func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) error {
+	clientset, err := kubernetes.NewForConfig(mgr.GetConfig())
+	if err != nil {
+		return err
+	}
+	c, live := mgr.GetClient(), mgr.GetAPIReader()
+	named := certs.NewNamed(certs.ListWatch(clientset), live, c)
+	if err := mgr.Add(named); err != nil {
+		return err
+	}
+	signers := issuer.NewSigners(named)
+	own := issuer.NewOwnCertificates(named, signers, log.WithName("audit"), now)
+	connections := access.NewConnections(own)
+	closing := manager.RunnableFunc(func(ctx context.Context) error {
+		<-ctx.Done()
+		connections.CloseAll()
+		return nil
+	})
+	if err := mgr.Add(closing); err != nil {
+		return err
+	}
+	service := o.webhookService + "." + o.namespace + ".svc"
+	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
+		&certs.Sources{Client: c, Named: named},
+		&certs.ServingController{
+			Client: c, Named: named, Namespace: o.namespace, CASecret: "signet-webhook-ca", Secret: "signet-webhook-tls",
+			WebhookConfiguration: o.webhookConfiguration, DNSNames: []string{service, strings.TrimSuffix(service, ".svc")}, Now: now,
+		},
+		&certs.UserController{Client: c, Live: live, Named: named, Recorder: mgr.GetEventRecorder("signet-certs"), Now: now},
+		&issuer.MeshIssuerController{Client: c, Signers: signers, Named: named, Recorder: mgr.GetEventRecorder("signet-issuer"), Now: now},
+		&issuer.RequestController{
+			Client: c, Live: live, Signers: signers, CertManager: o.certManager,
+			Recorder: mgr.GetEventRecorder("signet-issuer"), Log: log.WithName("audit"), Now: now,
+		},
+		&principal.Users{Client: c, Now: now},
+		&principal.Clusters{
+			Client: c, Live: live, TrustReason: certs.ReasonOf, Now: now,
+			ClientTrust: func(ctx context.Context, cluster *v1alpha1.KafkaCluster) ([]byte, error) {
+				return certs.ClientTrust(ctx, named, cluster)
+			},
+		},
+		&access.ClusterController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: 30 * time.Second, Now: now},
+		&access.UserController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
+		&access.TopicController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
+		&readiness.Users{Client: c, Now: now},
+		&readiness.Clusters{Client: c, Now: now},
+	} {
+		if err := controller.SetupWithManager(mgr); err != nil {
+			return fmt.Errorf("%T: %w", controller, err)
+		}
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return err
+	}
+	return mgr.AddReadyzCheck("ping", healthz.Ping)
+}

@@ -1,0 +1,155 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/signet-kafka/signet/access"
+	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/mutate"
+	"github.com/signet-kafka/signet/principal"
+)
+
+// options are the command's flags.
+type options struct {
+	tlsDir         string
+	webhookAddress string
+	metricsAddress string
+	probeAddress   string
+	drainDelay     time.Duration
+}
+
+// serve answers admission requests until ctx is done and the requests under way are answered.
+func serve(ctx context.Context, config *rest.Config, o options) error {
+	host, port, err := splitAddress(o.webhookAddress)
+	if err != nil {
+		return fmt.Errorf("--webhook-bind-address: %w", err)
+	}
+	certificate, err := certwatcher.New(filepath.Join(o.tlsDir, "tls.crt"), filepath.Join(o.tlsDir, "tls.key"))
+	if err != nil {
+		return fmt.Errorf("serving certificate (Signet's controller writes it into the Secret mounted at --tls-dir): %w", err)
+	}
+	tlsServer := webhook.NewServer(webhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
+		c.MinVersion = tls.VersionTLS12
+		c.GetCertificate = certificate.GetCertificate
+	}}})
+
+	scheme := runtime.NewScheme()
+	if err := v1alpha1.AddToScheme(scheme); err != nil {
+		return fmt.Errorf("kinds of %s: %w", v1alpha1.GroupVersion, err)
+	}
+	shared := true
+	mgr, err := ctrl.NewManager(config, ctrl.Options{
+		Scheme:                 scheme,
+		WebhookServer:          tlsServer,
+		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress: o.probeAddress,
+		Cache: cache.Options{
+			// A kind that no informer holds is a mistake in the code, and must not become a call in the admission path.
+			ReaderFailOnMissingInformer: true,
+			DefaultTransform:            cache.TransformStripManagedFields(),
+			// The handlers only read, so they share the cache's objects.
+			DefaultUnsafeDisableDeepCopy: &shared,
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("set up: %w", err)
+	}
+	if err := mgr.Add(certificate); err != nil {
+		return fmt.Errorf("serving certificate: %w", err)
+	}
+	ready := &readiness{certificate: certificate.GetCertificate, now: time.Now}
+	for _, kind := range []client.Object{&v1alpha1.KafkaUser{}, &v1alpha1.KafkaCluster{}} {
+		informer, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false))
+		if err != nil {
+			return fmt.Errorf("informer for %T: %w", kind, err)
+		}
+		ready.synced = append(ready.synced, informer.HasSynced)
+	}
+
+	decisions := mutate.NewDecisions()
+	if err := metrics.Registry.Register(decisions); err != nil {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	defer metrics.Registry.Unregister(decisions)
+	rules := mutate.UserRules{Declaration: access.CheckDeclaration, Subject: principal.CheckSubject}
+	server := mgr.GetWebhookServer()
+	// controller-runtime bounds a request's body to 7 MiB, several times what the API server accepts of its clients.
+	server.Register(mutate.PathPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), decisions)})
+	server.Register(mutate.PathKafkaUsers, &admission.Webhook{Handler: mutate.NewKafkaUsers(mgr.GetCache(), rules, decisions)})
+
+	started := server.StartedChecker()
+	log := mgr.GetLogger().WithName("readiness")
+	var last atomic.Value
+	if err := mgr.AddReadyzCheck("answers", func(r *http.Request) error {
+		err := ready.check()
+		if err == nil {
+			err = started(r)
+		}
+		// The response withholds the reason, so the log has to name it, once.
+		reason := ""
+		if err != nil {
+			reason = err.Error()
+		}
+		if last.Swap(reason) != reason {
+			log.Info("readiness changed", "ready", err == nil, "reason", reason)
+		}
+		return err
+	}); err != nil {
+		return fmt.Errorf("readyz: %w", err)
+	}
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("healthz: %w", err)
+	}
+
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	go func() {
+		select {
+		case <-ctx.Done():
+			// Endpoints and API servers learn with a delay that this replica goes; a request that still comes is answered.
+			ready.drain()
+			time.Sleep(o.drainDelay)
+			stop()
+		case <-serving.Done():
+		}
+	}()
+	if err := mgr.Start(serving); err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	return nil
+}
+
+func splitAddress(address string) (host string, port int, err error) {
+	host, text, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, fmt.Errorf("%q is not host:port: %w", address, err)
+	}
+	number, err := strconv.ParseUint(text, 10, 16)
+	if err != nil || number == 0 {
+		return "", 0, fmt.Errorf("%q: port is not a number from 1 to 65535", address)
+	}
+	return host, int(number), nil
+}
