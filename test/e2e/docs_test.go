@@ -1,0 +1,83 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var fence = regexp.MustCompile("(?ms)^```([a-z]*)\n(.*?)^```$")
+
+// TestDocs executes every command and manifest of README.md and docs/, a page at a time, as a reader would: in one
+// shell, top to bottom, from the root of the checkout.
+func TestDocs(t *testing.T) {
+	pages, err := filepath.Glob(filepath.Join(s.Root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, topicName := range []string{"orders", "payments"} {
+		topic(t, topicName)
+	}
+	for _, page := range append([]string{filepath.Join(s.Root, "README.md")}, pages...) {
+		t.Run(filepath.Base(page), func(t *testing.T) {
+			content, err := os.ReadFile(page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var script strings.Builder
+			for _, block := range fence.FindAllStringSubmatch(string(content), -1) {
+				switch block[1] {
+				case "sh":
+					// TestDemo runs the one, and this is part of the other.
+					if block[2] != "make demo\nmake test\n" {
+						script.WriteString(block[2])
+					}
+				case "text":
+				default:
+					t.Errorf("a block fenced as %q: use sh for what a test runs, text for output", block[1])
+				}
+			}
+			if script.Len() == 0 {
+				return
+			}
+			t.Cleanup(func() {
+				cleanup(t, "delete", "namespace", "shop", "--ignore-not-found", "--timeout=80s")
+				cleanup(t, "-n", "kafka", "delete", "principalmapping", "shop.checkout", "shop.reporting", "--ignore-not-found")
+			})
+			// The pages name files relative to the checkout, and write files of their own.
+			dir := t.TempDir()
+			if err := os.Symlink(filepath.Join(s.Root, "charts"), filepath.Join(dir, "charts")); err != nil {
+				t.Fatal(err)
+			}
+			shell := exec.CommandContext(t.Context(), "bash", "-euxo", "pipefail", "-c", script.String())
+			shell.Dir, shell.Env = dir, s.Env()
+			if out, err := shell.CombinedOutput(); err != nil {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
+
+// TestDemo runs the demo itself, on a cluster of its own beside this one.
+func TestDemo(t *testing.T) {
+	demo := exec.CommandContext(t.Context(), "go", "run", "./test/demo")
+	demo.Dir = s.Root
+	out, err := demo.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, want := range []string{
+		"it sees 0 topics", "checkout-kafka-tls", "O=cluster.local", "Principal = User:shop.checkout is Allowed",
+		"it sees [orders.placed]", "order 1 from a pod", "refused:", "order 2 from outside", "all of it was as it should be",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("the demo does not show %q:\n%s", want, out)
+		}
+	}
+}

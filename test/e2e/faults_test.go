@@ -1,0 +1,345 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package e2e
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/signet-kafka/signet/test/stack"
+)
+
+// clusterManifest is a KafkaCluster in the test's namespace.
+func clusterManifest(namespace, name, issuer, bootstrap, selector string) string {
+	return fmt.Sprintf(`
+apiVersion: kafka.signet.dev/v1alpha1
+kind: KafkaCluster
+metadata: {name: %s, namespace: %s}
+spec:
+  listeners:
+  - {name: mtls, scope: Cluster, bootstrapServers: ["%s"]}
+  admin: {listener: mtls}
+  certificates: {issuerRef: {name: %s}}
+  namespaceSelector: %s
+`, name, namespace, bootstrap, issuer, selector)
+}
+
+func ownUser(namespace, name, cluster string) string {
+	return fmt.Sprintf(`
+apiVersion: kafka.signet.dev/v1alpha1
+kind: KafkaUser
+metadata: {name: %s, namespace: %s}
+spec:
+  clusterRef: {name: %s}
+  consume: [a-topic]
+`, name, namespace, cluster)
+}
+
+// TestUnknownCluster: the KafkaUser says so, nothing is made for it, and it recovers when the KafkaCluster comes.
+func TestUnknownCluster(t *testing.T) {
+	ns := namespace(t, "nocluster")
+	apply(t, "%s", ownUser(ns, "orders", "later"))
+	user := waitCondition(t, ns, "kafkauser", "orders", "Ready", "False", "ClusterNotFound")
+	if m := user.condition("Ready").Message; !strings.Contains(m, ns+"/later") {
+		t.Errorf("message %q does not name the cluster", m)
+	}
+	for _, kind := range []string{"certificate", "configmap"} {
+		if out := kubectl(t, "-n", ns, "get", kind, "-o", "name"); strings.Contains(out, "orders-kafka") {
+			t.Errorf("half-applied: %s", out)
+		}
+	}
+	apply(t, "%s", clusterManifest(ns, "later", "mesh", "kafka.kafka.svc:9093", "{}"))
+	waitCondition(t, ns, "kafkauser", "orders", "CertificateReady", "True", "")
+	waitCondition(t, ns, "kafkauser", "orders", "MappingRecorded", "True", "")
+}
+
+// TestUnreachableKafka: the users of a Kafka that does not answer say so, those of another are not held up.
+func TestUnreachableKafka(t *testing.T) {
+	ns := namespace(t, "dead")
+	apply(t, "%s", clusterManifest(ns, "dead", "mesh", "127.0.0.1:1", "{}"))
+	apply(t, "%s", ownUser(ns, "orders", "dead"))
+	cluster := waitCondition(t, ns, "kafkacluster", "dead", "Reachable", "False", "Unreachable")
+	if m := cluster.condition("Reachable").Message; !strings.Contains(m, "127.0.0.1:1") {
+		t.Errorf("message %q does not name the broker", m)
+	}
+	user := waitCondition(t, ns, "kafkauser", "orders", "AccessSynced", "False", "Unreachable")
+	if user.condition("CertificateReady").Status != "True" {
+		waitCondition(t, ns, "kafkauser", "orders", "CertificateReady", "True", "")
+	}
+	kafkaUser(t, ns, "alive", "consume: []")
+	waitCondition(t, ns, "kafkauser", "alive", "Ready", "True", "")
+
+	// It was only the address: with the right one everything recovers by itself.
+	kubectl(t, "-n", ns, "patch", "kafkacluster", "dead", "--type=json", "-p", `[{"op":"replace","path":"/spec/listeners/0/bootstrapServers","value":["kafka.kafka.svc:9093"]},{"op":"add","path":"/spec/listeners/0/serverCA","value":{"configMap":"broker-ca"}}]`)
+	eventually(t, "the condition names the missing ConfigMap", func() (bool, string) {
+		cluster, _ = get(t, ns, "kafkacluster", "dead")
+		m := cluster.condition("Reachable").Message
+		return strings.Contains(m, "ConfigMap "+ns+"/broker-ca does not exist"), m
+	})
+	ca := kubectl(t, "-n", ns, "get", "configmap", "alive-kafka-trust", "-o", `jsonpath={.data.ca\.crt}`)
+	kubectl(t, "-n", ns, "create", "configmap", "broker-ca", "--from-literal=ca.crt="+ca)
+	// This KafkaCluster's own admin principal is not the broker's super user, and the condition says what to do.
+	cluster = waitCondition(t, ns, "kafkacluster", "dead", "Reachable", "False", "RefusedByBroker")
+	if m := cluster.condition("Reachable").Message; !strings.Contains(m, "super user") {
+		t.Errorf("message %q does not say what to do", m)
+	}
+}
+
+// TestNamespaceNotAllowed: a namespace that the cluster does not admit gets nothing, and loses what it had.
+func TestNamespaceNotAllowed(t *testing.T) {
+	ns := namespace(t, "admit")
+	apply(t, "%s", clusterManifest(ns, "closed", "mesh", "kafka.kafka.svc:9093", "{matchLabels: {kafka: allowed}}"))
+	apply(t, "%s", ownUser(ns, "orders", "closed"))
+	waitCondition(t, ns, "kafkauser", "orders", "Ready", "False", "NamespaceNotAllowed")
+	kubectl(t, "label", "namespace", ns, "kafka=allowed")
+	waitCondition(t, ns, "kafkauser", "orders", "CertificateReady", "True", "")
+	kubectl(t, "label", "namespace", ns, "kafka-")
+	waitCondition(t, ns, "kafkauser", "orders", "CertificateReady", "False", "NamespaceNotAllowed")
+	eventually(t, "the certificate goes", func() (bool, string) {
+		out := kubectl(t, "-n", ns, "get", "certificate", "-o", "name")
+		return out == "", out
+	})
+}
+
+// testCA makes a CA or, with isCA false, a leaf that is none, with the given end of life.
+func testCA(t *testing.T, isCA bool, notAfter time.Time) (certificate, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{Organization: []string{"test mesh"}},
+		NotBefore: notAfter.Add(-24 * time.Hour), NotAfter: notAfter,
+		IsCA: isCA, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &private.PublicKey, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
+}
+
+// TestCASecretFaults: a MeshIssuer whose CA Secret is missing, expired, not a CA or mismatched says which, its users
+// wait, and each fault heals by itself when the Secret does.
+func TestCASecretFaults(t *testing.T) {
+	ns := namespace(t, "cafaults")
+	// The controller may read the Secrets that the administrator listed and no other.
+	grant := fmt.Sprintf(`
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: signet-reads-ca, namespace: %[1]s}
+rules: [{apiGroups: [""], resources: [secrets], resourceNames: [mesh-ca], verbs: [get, list, watch]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: signet-reads-ca, namespace: %[1]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: signet-reads-ca}
+subjects: [{kind: ServiceAccount, name: signet-controller, namespace: %[2]s}]
+`, ns, stack.Namespace)
+	apply(t, "%s", grant)
+	apply(t, `
+apiVersion: kafka.signet.dev/v1alpha1
+kind: MeshIssuer
+metadata: {name: %[1]s}
+spec: {ca: {secretRef: {namespace: %[1]s, name: mesh-ca}}}
+`, ns)
+	t.Cleanup(func() { cleanup(t, "delete", "meshissuer", ns) })
+	apply(t, "%s", clusterManifest(ns, "kafka", ns, "kafka.kafka.svc:9093", "{}"))
+	apply(t, "%s", ownUser(ns, "orders", "kafka"))
+
+	secret := func(certificate, key string) {
+		dir := t.TempDir()
+		for name, content := range map[string]string{"ca-cert.pem": certificate, "ca-key.pem": key} {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		manifest := kubectl(t, "-n", ns, "create", "secret", "generic", "mesh-ca", "--from-file="+dir, "--dry-run=client", "-o", "yaml")
+		apply(t, "%s", manifest)
+	}
+	good, goodKey := testCA(t, true, time.Now().Add(12*time.Hour))
+	expired, expiredKey := testCA(t, true, time.Now().Add(-time.Hour))
+	leaf, leafKey := testCA(t, false, time.Now().Add(12*time.Hour))
+
+	waitCondition(t, "", "meshissuer", ns, "Ready", "False", "CANotFound")
+	waitCondition(t, ns, "kafkauser", "orders", "CertificateReady", "False", "")
+	secret(good, goodKey)
+	waitCondition(t, "", "meshissuer", ns, "Ready", "True", "")
+	first := waitCondition(t, ns, "kafkauser", "orders", "CertificateReady", "True", "")
+	if first.Status.Certificate.Serial == "" {
+		t.Error("the status names no serial")
+	}
+	for _, fault := range []struct{ reason, certificate, key string }{
+		{"CAExpired", expired, expiredKey},
+		{"CAInvalid", leaf, leafKey},
+		{"CAInvalid", good, leafKey},
+		{"CAInvalid", "-----BEGIN CERTIFICATE-----\ngarbage\n-----END CERTIFICATE-----\n", goodKey},
+	} {
+		secret(fault.certificate, fault.key)
+		waitCondition(t, "", "meshissuer", ns, "Ready", "False", fault.reason)
+		// What is in force stays in force.
+		if user, _ := get(t, ns, "kafkauser", "orders"); user.Status.Certificate.Serial != first.Status.Certificate.Serial {
+			t.Errorf("%s: the user's certificate changed", fault.reason)
+		}
+		secret(good, goodKey)
+		waitCondition(t, "", "meshissuer", ns, "Ready", "True", "")
+	}
+}
+
+// TestCAReplacedWithoutRestart: a new CA in the Secret signs the next certificate, with no restart of anything.
+func TestCAReplacedWithoutRestart(t *testing.T) {
+	ns := namespace(t, "caswap")
+	apply(t, `
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: signet-reads-ca, namespace: %[1]s}
+rules: [{apiGroups: [""], resources: [secrets], resourceNames: [mesh-ca], verbs: [get, list, watch]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: signet-reads-ca, namespace: %[1]s}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: signet-reads-ca}
+subjects: [{kind: ServiceAccount, name: signet-controller, namespace: %[2]s}]
+---
+apiVersion: kafka.signet.dev/v1alpha1
+kind: MeshIssuer
+metadata: {name: %[1]s}
+spec: {ca: {secretRef: {namespace: %[1]s, name: mesh-ca}}}
+`, ns, stack.Namespace)
+	t.Cleanup(func() { cleanup(t, "delete", "meshissuer", ns) })
+	apply(t, "%s", clusterManifest(ns, "kafka", ns, "kafka.kafka.svc:9093", "{}"))
+	var fingerprints []string
+	for i, user := range []string{"first", "second"} {
+		certificate, key := testCA(t, true, time.Now().Add(12*time.Hour))
+		apply(t, `
+apiVersion: v1
+kind: Secret
+metadata: {name: mesh-ca, namespace: %s}
+stringData:
+  tls.crt: |
+    %s
+  tls.key: |
+    %s
+`, ns, strings.ReplaceAll(strings.TrimSpace(certificate), "\n", "\n    "), strings.ReplaceAll(strings.TrimSpace(key), "\n", "\n    "))
+		eventually(t, "the MeshIssuer has the CA", func() (bool, string) {
+			issuer, _ := get(t, "", "meshissuer", ns)
+			f := issuer.Status.CA.Fingerprint
+			return f != "" && (i == 0 || f != fingerprints[0]), fmt.Sprintf("%+v", issuer.Status)
+		})
+		issuer, _ := get(t, "", "meshissuer", ns)
+		fingerprints = append(fingerprints, issuer.Status.CA.Fingerprint)
+		apply(t, "%s", ownUser(ns, user, "kafka"))
+		waitCondition(t, ns, "kafkauser", user, "CertificateReady", "True", "")
+		pool := x509.NewCertPool()
+		pool.AppendCertsFromPEM([]byte(certificate))
+		leaf := parseCertificate(t, secretKey(t, ns, user+"-kafka-tls", "tls.crt"))
+		if _, err := leaf.Verify(x509.VerifyOptions{Roots: pool, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+			t.Errorf("CA %d did not sign %s: %v", i+1, user, err)
+		}
+		if ca := parseCertificate(t, certificate); leaf.NotAfter.After(ca.NotAfter) {
+			t.Errorf("the leaf outlives its CA")
+		}
+	}
+}
+
+func secretKey(t *testing.T, namespace, name, key string) string {
+	t.Helper()
+	return kubectl(t, "-n", namespace, "get", "secret", name, "-o", fmt.Sprintf(`go-template={{index .data %q | base64decode}}`, key))
+}
+
+// TestWebhookRestartedUnderLoad: while the webhook's replicas are replaced, pods that ask for Kafka are created all the
+// time. Each comes with its files or is refused for the webhook's sake; a graceful restart refuses none.
+func TestWebhookRestartedUnderLoad(t *testing.T) {
+	ns := namespace(t, "restart")
+	kafkaUser(t, ns, "orders", "consume: []")
+	waitCondition(t, ns, "kafkauser", "orders", "Ready", "True", "")
+	manifest := podManifest(ns, "load", stack.ImageGo, map[string]string{"kafka.signet.dev/user": "orders"})
+
+	// A server-side dry run passes through admission as the real thing does, and needs no node.
+	load := func(during func()) (created int, failures []string) {
+		stop := make(chan struct{})
+		var mutex sync.Mutex
+		var workers sync.WaitGroup
+		for range 2 {
+			workers.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					out, err := s.Kubectl(t.Context(), manifest, "create", "-f", "-", "--dry-run=server", "-o", "json")
+					mutex.Lock()
+					switch {
+					case err != nil:
+						failures = append(failures, err.Error())
+					case !strings.Contains(out, "orders-kafka-tls"):
+						t.Errorf("a pod was admitted without its files")
+					default:
+						created++
+					}
+					mutex.Unlock()
+				}
+			})
+		}
+		during()
+		close(stop)
+		workers.Wait()
+		return created, failures
+	}
+
+	created, failures := load(func() {
+		kubectl(t, "-n", stack.Namespace, "rollout", "restart", "deployment/signet-webhook")
+		kubectl(t, "-n", stack.Namespace, "rollout", "status", "deployment/signet-webhook", "--timeout=120s")
+	})
+	if len(failures) > 0 || created == 0 {
+		t.Errorf("a graceful restart: %d pods admitted, %d refused, such as: %.400v", created, len(failures), failures)
+	}
+	created, failures = load(func() {
+		kubectl(t, "-n", stack.Namespace, "delete", "pod", "-l", "app.kubernetes.io/component=webhook", "--grace-period=0", "--force")
+		kubectl(t, "-n", stack.Namespace, "rollout", "status", "deployment/signet-webhook", "--timeout=120s")
+		eventually(t, "pods are admitted again", func() (bool, string) {
+			_, err := s.Kubectl(t.Context(), manifest, "create", "-f", "-", "--dry-run=server")
+			return err == nil, fmt.Sprint(err)
+		})
+	})
+	for _, f := range failures {
+		if !strings.Contains(f, "failed calling webhook") {
+			t.Errorf("refused for another reason: %s", f)
+		}
+	}
+	t.Logf("both replicas killed at once: %d admitted, %d refused because no webhook answered", created, len(failures))
+}
+
+// TestControllerKilled: kill -9 of the controller loses nothing.
+func TestControllerKilled(t *testing.T) {
+	ns := namespace(t, "killed")
+	topic(t, ns+"-a")
+	for i := range 6 {
+		kafkaUser(t, ns, fmt.Sprintf("user-%d", i), fmt.Sprintf("consume: [%s-a]", ns))
+		if i%2 == 0 {
+			kubectl(t, "-n", stack.Namespace, "delete", "pod", "-l", "app.kubernetes.io/component=controller", "--grace-period=0", "--force")
+		}
+	}
+	for i := range 6 {
+		waitCondition(t, ns, "kafkauser", fmt.Sprintf("user-%d", i), "Ready", "True", "")
+	}
+}

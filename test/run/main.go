@@ -1,0 +1,164 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+// Command run runs every test of the project, module by module, prints what fails and how many tests ran, and checks
+// docs/guarantees.md against what it saw: `make test` is this command.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/signet-kafka/signet/test/stack"
+)
+
+// suite is one invocation of go test.
+type suite struct {
+	name, dir string
+	args      []string
+}
+
+// suites are in the order of what they need: plain Go first, then a node, an API server, and everything.
+var suites = []suite{
+	{"unit", ".", []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./cmd", "./cmd/kubectl-signet/...", "./cmd/webhook/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/..."}},
+	{"images", "images", []string{"./..."}},
+	{"cluster", "test/cluster", []string{"./..."}},
+	{"api", ".", []string{"./cmd/controller/..."}},
+	{"e2e", ".", []string{"./test/e2e/..."}},
+}
+
+func main() {
+	only := flag.String("only", "", "run one suite: unit, images, cluster, api or e2e; guarantees are then not checked")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, *only); err != nil {
+		fmt.Fprintln(os.Stderr, "test:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, only string) error {
+	root, err := stack.Root()
+	if err != nil {
+		return err
+	}
+	results := Results{}
+	start := time.Now()
+	ran := false
+	for _, s := range suites {
+		if only != "" && only != s.name {
+			continue
+		}
+		ran = true
+		fmt.Printf("== %s (%s after start)\n", s.name, time.Since(start).Round(time.Second))
+		if err := s.run(ctx, root, results); err != nil {
+			return err
+		}
+	}
+	if !ran {
+		return fmt.Errorf("no suite %q", only)
+	}
+	var problems []string
+	if only == "" {
+		table, err := os.ReadFile(filepath.Join(root, "docs", "guarantees.md"))
+		if err != nil {
+			return err
+		}
+		problems = CheckGuarantees(string(table), results)
+	}
+	for _, p := range problems {
+		fmt.Println("guarantees:", p)
+	}
+	passed, failed, skipped := results.Count()
+	fmt.Printf("== done after %s\n%d passed, %d failed, %d skipped\n", time.Since(start).Round(time.Second), passed, failed, skipped)
+	if failed+len(problems) > 0 {
+		return fmt.Errorf("%d tests failed, %d guarantees are not kept", failed, len(problems))
+	}
+	return nil
+}
+
+// event is one line of go test -json (go doc test2json).
+type event struct {
+	Action, Package, Test, Output, ImportPath string
+	Elapsed                                   float64
+}
+
+// run runs the suite, printing a line for each package, for each end-to-end test, and all output of what failed.
+func (s suite) run(ctx context.Context, root string, results Results) error {
+	// Packages share two cores and one Kafka; the end-to-end tests bring their progress on standard error.
+	args := append([]string{"test", "-json", "-count=1", "-timeout=60m", "-p=2"}, s.args...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir = filepath.Join(root, s.dir)
+	// The test process removes its cluster when it is interrupted; killing it would leave that to the cluster's guard.
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	read(out, results, s.name == "e2e" || s.name == "cluster")
+	if err := cmd.Wait(); err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// read follows go test -json.
+func read(out io.Reader, results Results, verbose bool) {
+	kept := map[string]*strings.Builder{}
+	lines := bufio.NewReader(out)
+	for {
+		line, err := lines.ReadString('\n')
+		if line == "" && err != nil {
+			return
+		}
+		var e event
+		if json.Unmarshal([]byte(line), &e) != nil {
+			fmt.Print(line)
+			continue
+		}
+		name := e.Package + "." + e.Test
+		switch e.Action {
+		case "output", "build-output":
+			if e.Action == "build-output" {
+				name = e.ImportPath + "."
+			}
+			if kept[name] == nil {
+				kept[name] = &strings.Builder{}
+			}
+			kept[name].WriteString(e.Output)
+			// Lines that no test wrote are the progress of a package's set-up.
+			if verbose && e.Test == "" && e.Action == "output" && !strings.HasPrefix(e.Output, "ok ") && e.Output != "PASS\n" && e.Output != "FAIL\n" {
+				fmt.Print(e.Output)
+			}
+		case "pass", "fail", "skip":
+			results.Add(e.Package, e.Test, e.Action)
+			if e.Test == "" && e.Action != "skip" || verbose && e.Action != "pass" || verbose && !strings.Contains(e.Test, "/") {
+				fmt.Printf("   %-4s %7.1fs  %s %s\n", e.Action, e.Elapsed, strings.TrimPrefix(e.Package, "github.com/signet-kafka/signet/"), e.Test)
+			}
+			if e.Action == "fail" && kept[name] != nil && (e.Test != "" || !verbose) {
+				fmt.Print(kept[name].String())
+			}
+			delete(kept, name)
+		case "build-fail":
+			if kept[e.ImportPath+"."] != nil {
+				fmt.Print(kept[e.ImportPath+"."].String())
+			}
+		}
+	}
+}

@@ -1,0 +1,355 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package stack
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Namespace is where Signet is installed.
+const Namespace = "signet-system"
+
+// Images of the test clients; the cluster has them.
+const (
+	ImageGo   = "signet.test/goclient:dev"
+	ImageJava = "signet.test/javaclient:dev"
+	ImageKcat = "signet.test/kcat:dev"
+)
+
+// ExternalPort is the port of the node's address at which Kafka's listener for clients outside the cluster answers.
+const ExternalPort = 30094
+
+// Options say how to bring a stack up.
+type Options struct {
+	// Name of the cluster; a cluster of that name that is already up is used.
+	Name string
+	// Keep leaves the cluster running when this process ends; otherwise it goes down with it, however it ends.
+	Keep bool
+	// Progress gets a line for each step.
+	Progress io.Writer
+}
+
+// Stack is a running stack.
+type Stack struct {
+	// Name of the cluster.
+	Name string
+	// Root of the checkout.
+	Root string
+	// Kubeconfig of the cluster's administrator.
+	Kubeconfig string
+	// NodeIP is where the host reaches the node.
+	NodeIP string
+	// Bin is the directory with kubectl-signet and helm.
+	Bin string
+
+	kubectl  string
+	progress io.Writer
+	start    time.Time
+}
+
+// Root returns the root of the checkout, which the calling program was built from.
+func Root() (string, error) {
+	_, file, _, ok := runtime.Caller(0)
+	if !ok {
+		return "", errors.New("no source file is known: build without -trimpath")
+	}
+	return filepath.Dir(filepath.Dir(filepath.Dir(file))), nil
+}
+
+// Up builds what is missing, starts the cluster and installs Signet. Where a step fails the cluster is left to its
+// owner: the process's end takes it down unless Keep is set.
+func Up(ctx context.Context, o Options) (*Stack, error) {
+	root, err := Root()
+	if err != nil {
+		return nil, err
+	}
+	s := &Stack{Name: o.Name, Root: root, Bin: filepath.Join(root, "bin"), progress: o.Progress, start: time.Now()}
+	if err := s.build(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.up(ctx, o.Keep, "--cert-manager", "--istio", "--kafka", "--clients"); err != nil {
+		return nil, err
+	}
+	if err := s.install(ctx, o.Keep); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// ControlPlane starts an API server with nothing behind it: no node, no Signet, and no need for root. It goes down with
+// this process.
+func ControlPlane(ctx context.Context, name string, progress io.Writer) (*Stack, error) {
+	root, err := Root()
+	if err != nil {
+		return nil, err
+	}
+	s := &Stack{Name: name, Root: root, Bin: filepath.Join(root, "bin"), progress: progress, start: time.Now()}
+	if _, err := s.run(ctx, filepath.Join(root, "test", "cluster"), nil, "go", "build", "-o", s.tool("cluster"), "."); err != nil {
+		return nil, err
+	}
+	return s, s.up(ctx, false, "--control-plane")
+}
+
+// up starts the cluster.
+func (s *Stack) up(ctx context.Context, keep bool, flags ...string) error {
+	args := append([]string{s.tool("cluster"), "up", "--name", s.Name}, flags...)
+	if !keep {
+		args = append(args, "--owner", strconv.Itoa(os.Getpid()))
+	}
+	if err := s.stream(ctx, args...); err != nil {
+		return fmt.Errorf("cluster up: %w", err)
+	}
+	return s.locate(ctx)
+}
+
+// Down removes the cluster.
+func (s *Stack) Down(ctx context.Context) error {
+	return s.stream(ctx, s.tool("cluster"), "down", "--name", s.Name)
+}
+
+// build makes the project's commands and images.
+func (s *Stack) build(ctx context.Context) error {
+	for _, b := range []struct{ name, dir, pkg string }{
+		{"cluster", "test/cluster", "."},
+		{"helm", "tools/helm", "helm.sh/helm/v4/cmd/helm"},
+		{"kubectl-signet", ".", "./cmd/kubectl-signet"},
+	} {
+		s.Say("building %s", b.name)
+		cmd := []string{"go", "build", "-o", s.tool(b.name), b.pkg}
+		if _, err := s.run(ctx, filepath.Join(s.Root, b.dir), nil, cmd...); err != nil {
+			return err
+		}
+	}
+	// The chart's own version, so that it is installed as it stands.
+	chart, err := os.ReadFile(filepath.Join(s.Root, "charts", "signet", "Chart.yaml"))
+	if err != nil {
+		return err
+	}
+	version := string(regexp.MustCompile(`(?m)^appVersion: "?([^"\s]+)`).FindSubmatch(chart)[1])
+	s.Say("building Signet's images, version %s", version)
+	_, err = s.run(ctx, filepath.Join(s.Root, "images"), nil, "go", "run", "./cmd/images", "--root", s.Root, "--output", s.archive(), "--tag", version)
+	return err
+}
+
+func (s *Stack) archive() string { return filepath.Join(s.Root, "dist", "images", "signet.tar") }
+
+// locate reads where the cluster is, which lies in cluster.json beside the kubeconfig that `cluster env` names.
+func (s *Stack) locate(ctx context.Context) error {
+	out, err := s.Cluster(ctx, "env", "--name", s.Name)
+	if err != nil {
+		return err
+	}
+	kubeconfig := regexp.MustCompile(`KUBECONFIG=["']?([^"'\n]+)`).FindStringSubmatch(out)
+	if kubeconfig == nil {
+		return fmt.Errorf("cluster env names no KUBECONFIG: %s", out)
+	}
+	s.Kubeconfig = kubeconfig[1]
+	description := filepath.Join(filepath.Dir(s.Kubeconfig), "cluster.json")
+	raw, err := os.ReadFile(description)
+	if err != nil {
+		return err
+	}
+	var cluster struct {
+		NodeIP  string `json:"nodeIP"`
+		Kubectl string `json:"kubectl"`
+	}
+	if err := json.Unmarshal(raw, &cluster); err != nil {
+		return fmt.Errorf("%s: %w", description, err)
+	}
+	s.NodeIP, s.kubectl = cluster.NodeIP, cluster.Kubectl
+	return nil
+}
+
+// install loads Signet's images, installs the chart and describes the Kafka to Signet.
+func (s *Stack) install(ctx context.Context, restart bool) error {
+	if err := s.stream(ctx, s.tool("cluster"), "load", "--name", s.Name, s.archive()); err != nil {
+		return err
+	}
+	s.Say("helm installs Signet")
+	if _, err := s.Helm(ctx, "upgrade", "--install", "signet", filepath.Join(s.Root, "charts", "signet"),
+		"--namespace", Namespace, "--create-namespace", "--wait", "--timeout", "3m",
+		"--set", "controller.trustSecrets[0].namespace=kafka", "--set", "controller.trustSecrets[0].name=kafka-broker-tls",
+	); err != nil {
+		return fmt.Errorf("%w\n%s", err, s.Describe(ctx, Namespace))
+	}
+	if restart {
+		// The tag is the same for every build, so that pods of an earlier one would stay.
+		for _, args := range [][]string{{"restart", "deployment"}, {"status", "deployment", "--timeout=120s"}} {
+			if _, err := s.Kubectl(ctx, "", append([]string{"-n", Namespace, "rollout"}, args...)...); err != nil {
+				return err
+			}
+		}
+	}
+	s.Say("Signet learns of the Kafka")
+	if err := s.Apply(ctx, Kafka(s.NodeIP)); err != nil {
+		return err
+	}
+	for _, wait := range [][]string{
+		{"wait", "--for=condition=Ready", "meshissuer/mesh", "--timeout=60s"},
+		{"-n", "kafka", "wait", "--for=condition=BrokerConfigRendered", "kafkacluster/kafka", "--timeout=60s"},
+		{"-n", "kafka", "rollout", "status", "statefulset/kafka", "--timeout=180s"},
+		{"-n", "kafka", "wait", "--for=condition=Ready", "kafkacluster/kafka", "--timeout=120s"},
+	} {
+		if _, err := s.Kubectl(ctx, "", wait...); err != nil {
+			return fmt.Errorf("%w\n%s%s", err, s.Describe(ctx, "kafka"), s.Describe(ctx, Namespace))
+		}
+	}
+	s.Say("ready")
+	return nil
+}
+
+// HostClient builds the franz-go test client for the host and returns its path.
+func (s *Stack) HostClient(ctx context.Context) (string, error) {
+	path := s.tool("goclient")
+	_, err := s.run(ctx, filepath.Join(s.Root, "test", "cluster", "components", "clients", "goclient"), nil, "go", "build", "-o", path, ".")
+	return path, err
+}
+
+// Kafka returns the manifests by which an administrator describes the stack's Kafka to Signet.
+func Kafka(nodeIP string) string {
+	return fmt.Sprintf(`
+apiVersion: kafka.signet.dev/v1alpha1
+kind: MeshIssuer
+metadata:
+  name: mesh
+spec:
+  ca:
+    secretRef: {namespace: istio-system, name: istio-ca-secret}
+---
+apiVersion: kafka.signet.dev/v1alpha1
+kind: KafkaCluster
+metadata:
+  name: kafka
+  namespace: kafka
+spec:
+  listeners:
+  - name: mtls
+    scope: Cluster
+    bootstrapServers: [kafka.kafka.svc:9093]
+    serverCA: {secret: kafka-broker-tls}
+  - name: external
+    scope: External
+    bootstrapServers: ["%s:%d"]
+    serverCA: {secret: kafka-broker-tls}
+  admin: {listener: mtls}
+  certificates:
+    issuerRef: {name: mesh}
+  namespaceSelector: {}
+  superUsers: ["User:broker"]
+`, nodeIP, ExternalPort)
+}
+
+// Kubectl runs kubectl as the cluster's administrator and returns its standard output.
+func (s *Stack) Kubectl(ctx context.Context, stdin string, args ...string) (string, error) {
+	out, err := s.run(ctx, s.Root, strings.NewReader(stdin), append([]string{s.kubectl}, args...)...)
+	return string(out), err
+}
+
+// Helm runs helm and returns its standard output.
+func (s *Stack) Helm(ctx context.Context, args ...string) (string, error) {
+	out, err := s.run(ctx, s.Root, nil, append([]string{s.tool("helm")}, args...)...)
+	return string(out), err
+}
+
+// Signet runs the kubectl plugin and returns its standard output.
+func (s *Stack) Signet(ctx context.Context, args ...string) (string, error) {
+	out, err := s.run(ctx, s.Root, nil, append([]string{s.tool("kubectl-signet")}, args...)...)
+	return string(out), err
+}
+
+// Cluster runs the cluster command and returns its standard output.
+func (s *Stack) Cluster(ctx context.Context, args ...string) (string, error) {
+	out, err := s.run(ctx, s.Root, nil, append([]string{s.tool("cluster")}, args...)...)
+	return string(out), err
+}
+
+// Apply applies manifests as kubectl apply does.
+func (s *Stack) Apply(ctx context.Context, manifests string) error {
+	_, err := s.Kubectl(ctx, manifests, "apply", "-f", "-")
+	return err
+}
+
+// Describe returns what the pods of a namespace say, for error messages.
+func (s *Stack) Describe(ctx context.Context, namespace string) string {
+	var b strings.Builder
+	for _, args := range [][]string{
+		{"-n", namespace, "get", "pods,kafkaclusters,kafkausers", "-o", "wide"},
+		{"-n", namespace, "get", "events", "--sort-by=.lastTimestamp"},
+		{"-n", namespace, "logs", "--all-containers", "--prefix", "--tail=40", "-l", "app.kubernetes.io/part-of=signet"},
+	} {
+		out, err := s.Kubectl(ctx, "", args...)
+		fmt.Fprintf(&b, "$ kubectl %s\n%s", strings.Join(args, " "), out)
+		if err != nil {
+			fmt.Fprintln(&b, err)
+		}
+	}
+	return b.String()
+}
+
+// Say prints a line of progress.
+func (s *Stack) Say(format string, args ...any) {
+	fmt.Fprintf(s.progress, "%6.1fs  %s\n", time.Since(s.start).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// Env is the environment in which a user's commands work: kubectl, kubectl-signet and helm on the PATH, KUBECONFIG set.
+func (s *Stack) Env() []string {
+	return append(os.Environ(), "KUBECONFIG="+s.Kubeconfig, "PATH="+strings.Join([]string{filepath.Dir(s.kubectl), s.Bin, os.Getenv("PATH")}, string(os.PathListSeparator)))
+}
+
+func (s *Stack) tool(name string) string { return filepath.Join(s.Bin, name) }
+
+// CommandError is a process that failed.
+type CommandError struct {
+	// Command line.
+	Command string
+	// Stdout and Stderr are what it said.
+	Stdout, Stderr string
+	// ExitCode, or -1 where it did not start or was killed.
+	ExitCode int
+	err      error
+}
+
+// Error names the command and holds what it said on standard error.
+func (e *CommandError) Error() string {
+	return fmt.Sprintf("%s: %v: %s", e.Command, e.err, strings.TrimSpace(e.Stderr))
+}
+
+// Unwrap returns the cause.
+func (e *CommandError) Unwrap() error { return e.err }
+
+func (s *Stack) run(ctx context.Context, dir string, stdin io.Reader, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir, cmd.Env, cmd.Stdin = dir, s.Env(), stdin
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		failed := &CommandError{Command: filepath.Base(args[0]) + " " + strings.Join(args[1:], " "), Stdout: stdout.String(), Stderr: stderr.String(), ExitCode: -1, err: err}
+		var exit *exec.ExitError
+		if errors.As(err, &exit) {
+			failed.ExitCode = exit.ExitCode()
+		}
+		return stdout.Bytes(), failed
+	}
+	return stdout.Bytes(), nil
+}
+
+// stream runs a command whose output is progress.
+func (s *Stack) stream(ctx context.Context, args ...string) error {
+	cmd := exec.CommandContext(ctx, args[0], args[1:]...)
+	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.Root, s.Env(), s.progress, s.progress
+	return cmd.Run()
+}
