@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
 )
@@ -25,6 +26,11 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
+	var closed *kgo.ErrFirstReadEOF
+	if errors.As(e.Err, &closed) {
+		// The library's text asks whether TLS is missing, which on Signet's connections it never is.
+		return fmt.Sprintf("kafkacluster %s closes the connection without a word: its brokers have no ssl.principal.mapping.rules for Signet's certificate, or do not trust it; append the rendered server.properties to theirs and restart them", e.Cluster)
+	}
 	return fmt.Sprintf("kafkacluster %s does not answer: %v", e.Cluster, e.Err)
 }
 

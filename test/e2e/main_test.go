@@ -9,12 +9,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/signet-kafka/signet/test/stack"
 )
@@ -45,6 +43,10 @@ func run(m *testing.M) int {
 		return 1
 	}
 	code := m.Run()
+	if err := leave(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: something is left behind:", err)
+		code = 1
+	}
 	if !keep {
 		if err := s.Down(ctx); err != nil {
 			fmt.Fprintln(os.Stderr, "e2e: cluster down:", err)
@@ -52,16 +54,6 @@ func run(m *testing.M) int {
 		}
 	}
 	return code
-}
-
-func restConfig(t *testing.T) *rest.Config {
-	t.Helper()
-	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.QPS, config.Burst = 200, 400
-	return config
 }
 
 // kubectl runs kubectl and fails the test where it fails.
@@ -93,6 +85,31 @@ func refused(t *testing.T, format string, args ...any) string {
 	return failed.Stderr
 }
 
+// left are the namespaces that tests deleted and that may still be going.
+var left []string
+
+// leave waits until everything that the tests made is gone, and releases the principals that the ledger keeps for it.
+func leave(ctx context.Context) error {
+	var problems []error
+	for _, name := range left {
+		if _, err := s.Kubectl(ctx, "", "wait", "--for=delete", "namespace/"+name, "--timeout=90s"); err != nil {
+			problems = append(problems, err)
+		}
+	}
+	mappings, err := s.Kubectl(ctx, "", "-n", "kafka", "get", "principalmappings", "-o", `jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}`)
+	if err != nil {
+		problems = append(problems, err)
+	}
+	for _, mapping := range strings.Fields(mappings) {
+		if namespace, _, _ := strings.Cut(mapping, "."); slices.Contains(left, namespace) {
+			if _, err := s.Kubectl(ctx, "", "-n", "kafka", "delete", "principalmapping", mapping); err != nil {
+				problems = append(problems, err)
+			}
+		}
+	}
+	return errors.Join(problems...)
+}
+
 // namespace makes a namespace that enforces the restricted Pod Security Standard, and removes it with the test.
 func namespace(t *testing.T, prefix string) string {
 	t.Helper()
@@ -108,17 +125,9 @@ metadata:
 		if t.Failed() {
 			t.Log(s.Describe(context.Background(), name))
 		}
-		cleanup(t, "delete", "namespace", name, "--timeout=80s")
-		// What the ledger reserves would outlive the test.
-		mappings, err := s.Kubectl(context.Background(), "", "-n", "kafka", "get", "principalmappings", "-o", `jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}`)
-		if err != nil {
-			t.Errorf("clean up: %v", err)
-		}
-		for _, mapping := range strings.Fields(mappings) {
-			if strings.HasPrefix(mapping, name+".") {
-				cleanup(t, "-n", "kafka", "delete", "principalmapping", mapping)
-			}
-		}
+		// A namespace takes seconds to go; leave collects them all at the end.
+		cleanup(t, "delete", "namespace", name, "--wait=false")
+		left = append(left, name)
 	})
 	return name
 }

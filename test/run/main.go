@@ -27,19 +27,23 @@ import (
 type suite struct {
 	name, dir string
 	args      []string
+	// prepare returns more environment for the tests; nil where they need none.
+	prepare func(ctx context.Context, root string) ([]string, error)
 }
 
-// suites are in the order of what they need: plain Go first, then a node, an API server, and everything.
+// suites are in the order of what they need: plain Go first, then a node, a broker, an API server, and everything.
 var suites = []suite{
-	{"unit", ".", []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./cmd", "./cmd/kubectl-signet/...", "./cmd/webhook/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/..."}},
-	{"images", "images", []string{"./..."}},
-	{"cluster", "test/cluster", []string{"./..."}},
-	{"api", ".", []string{"./cmd/controller/..."}},
-	{"e2e", ".", []string{"./test/e2e/..."}},
+	{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./cmd", "./cmd/kubectl-signet/...", "./cmd/webhook/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/..."}},
+	{name: "images", dir: "images", args: []string{"./..."}},
+	{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
+	{name: "cluster", dir: "test/cluster", args: []string{"./..."}},
+	{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka", "./access"}, prepare: kafkaLibs},
+	{name: "api", dir: ".", args: []string{"./cmd/controller/..."}},
+	{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}},
 }
 
 func main() {
-	only := flag.String("only", "", "run one suite: unit, images, cluster, api or e2e; guarantees are then not checked")
+	only := flag.String("only", "", "run one suite: unit, images, clients, cluster, kafka, api or e2e; guarantees are then not checked")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -101,6 +105,13 @@ func (s suite) run(ctx context.Context, root string, results Results) error {
 	args := append([]string{"test", "-json", "-count=1", "-timeout=60m", "-p=2"}, s.args...)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(root, s.dir)
+	if s.prepare != nil {
+		environment, err := s.prepare(ctx, root)
+		if err != nil {
+			return fmt.Errorf("prepare %s: %w", s.name, err)
+		}
+		cmd.Env = append(os.Environ(), environment...)
+	}
 	// The test process removes its cluster when it is interrupted; killing it would leave that to the cluster's guard.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Stderr = os.Stderr
@@ -116,6 +127,17 @@ func (s suite) run(ctx context.Context, root string, results Results) error {
 		return ctx.Err()
 	}
 	return nil
+}
+
+// kafkaLibs names the jars from which tests start brokers of their own.
+func kafkaLibs(ctx context.Context, root string) ([]string, error) {
+	cmd := exec.CommandContext(ctx, "go", "run", ".", "kafka-libs")
+	cmd.Dir, cmd.Stderr = filepath.Join(root, "test", "cluster"), os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, err
+	}
+	return []string{"SIGNET_KAFKA_LIBS=" + strings.TrimSpace(string(out))}, nil
 }
 
 // read follows go test -json.
