@@ -22,6 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -36,6 +37,9 @@ import (
 	"github.com/signet-kafka/signet/principal"
 	"github.com/signet-kafka/signet/readiness"
 )
+
+// version is set by the linker.
+var version = "dev"
 
 type options struct {
 	metrics, probes      string
@@ -71,8 +75,11 @@ func run(ctx context.Context, o options) error {
 	if err := level.UnmarshalText([]byte(o.logLevel)); err != nil {
 		return fmt.Errorf("--log-level: %w", err)
 	}
-	log := logr.FromSlogHandler(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})
+	log := logr.FromSlogHandler(handler)
 	ctrl.SetLogger(log)
+	klog.SetSlogLogger(slog.New(handler))
+	log.Info("starting", "version", version)
 	config, err := ctrl.GetConfig()
 	if err != nil {
 		return err

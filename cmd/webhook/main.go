@@ -19,6 +19,9 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 )
 
+// version is set by the linker.
+var version = "dev"
+
 func main() {
 	var o options
 	var level slog.Level
@@ -33,6 +36,8 @@ func main() {
 	handler := slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level})
 	ctrl.SetLogger(logr.FromSlogHandler(handler))
 	klog.SetSlogLogger(slog.New(handler))
+
+	ctrl.Log.Info("starting", "version", version)
 
 	config, err := ctrl.GetConfig()
 	if err == nil {
