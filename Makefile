@@ -2,7 +2,10 @@
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
+# The flags of everything that is built; see BuildFlags in test/stack.
+export CGO_ENABLED := 0
 GO ?= go
+GO_RUN := $(GO) run -trimpath
 
 .PHONY: help
 help: ## List the targets
@@ -10,11 +13,11 @@ help: ## List the targets
 
 .PHONY: demo
 demo: ## Start a real node, Istio's CA, cert-manager and Kafka; show the main job; remove everything (root)
-	@$(GO) run ./test/demo
+	@$(GO_RUN) ./test/demo
 
 .PHONY: test
 test: ## Run every test and check docs/guarantees.md (root)
-	@$(GO) run ./test/run
+	@$(GO_RUN) ./test/run
 
 .PHONY: lint
 lint: ## Run gofmt, go vet, golangci-lint and govulncheck over all modules
@@ -22,7 +25,7 @@ lint: ## Run gofmt, go vet, golangci-lint and govulncheck over all modules
 
 .PHONY: bench
 bench: ## Measure, as ratios to a baseline in the same run; RUN=name runs one
-	@$(GO) run ./test/bench $(if $(RUN),-run $(RUN))
+	@$(GO_RUN) ./test/bench $(if $(RUN),-run $(RUN))
 
 .PHONY: generate
 generate: ## Write deepcopy functions, apply configurations and CRDs from api/
@@ -30,7 +33,7 @@ generate: ## Write deepcopy functions, apply configurations and CRDs from api/
 
 .PHONY: images
 images: ## Build Signet's container images into dist/images/signet.tar, without a container engine
-	@cd images && $(GO) run ./cmd/images --root ..
+	@cd images && $(GO_RUN) ./cmd/images --root ..
 
 .PHONY: clean
 clean: ## Remove what was built here, and clusters of an interrupted demo or test

@@ -56,7 +56,7 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 	}
 	declaration, err := Declared(pod.Annotations, req.Namespace)
 	if err != nil {
-		return h.refused(ctx, pod, req, err)
+		return h.refused(ctx, pod, err)
 	}
 	users := make(map[string]*v1alpha1.KafkaUser, len(declaration.Users))
 	for _, name := range declaration.Users {
@@ -71,7 +71,7 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 	}
 	mutation, err := Mutate(pod, req.Namespace, declaration.Users, users)
 	if err != nil {
-		return h.refused(ctx, pod, req, err)
+		return h.refused(ctx, pod, err)
 	}
 	var reason Reason
 	if mutation.Waits {
@@ -91,7 +91,7 @@ func (h *Pods) admit(result string, reason Reason) admission.Response {
 	return admission.Allowed("")
 }
 
-func (h *Pods) refused(ctx context.Context, pod *corev1.Pod, req admission.Request, err error) admission.Response {
+func (h *Pods) refused(ctx context.Context, pod *corev1.Pod, err error) admission.Response {
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
 		h.decisions.count("pods", resultFailed, "")

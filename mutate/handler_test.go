@@ -45,7 +45,7 @@ type cache struct {
 }
 
 func (c cache) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
-	found := false
+	var found bool
 	switch into := into.(type) {
 	case *v1alpha1.KafkaUser:
 		*into, found = c.users[key]
@@ -121,14 +121,14 @@ type webhook struct {
 	registry *prometheus.Registry
 }
 
-func newWebhook(t testing.TB, make func(*Decisions) admission.Handler) *webhook {
+func newWebhook(t testing.TB, construct func(*Decisions) admission.Handler) *webhook {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	decisions := NewDecisions()
 	if err := registry.Register(decisions); err != nil {
 		t.Fatal(err)
 	}
-	return &webhook{handler: (&admission.Webhook{Handler: make(decisions)}).WithRecoverPanic(false), registry: registry}
+	return &webhook{handler: (&admission.Webhook{Handler: construct(decisions)}).WithRecoverPanic(false), registry: registry}
 }
 
 func podWebhook(t testing.TB, reader client.Reader) *webhook {

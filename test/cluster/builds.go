@@ -64,12 +64,12 @@ func buildKubernetes(ctx context.Context, c *cache.Cache, source string) (binary
 	if err != nil {
 		return "", "", err
 	}
-	// Neither -trimpath nor CGO_ENABLED=0: with the defaults, go build shares
-	// the compiled packages of its cache with the tests of this repository.
-	out, err := c.Build(ctx, "kubernetes-"+version, []string{sources, ldflags}, func(ctx context.Context, out string) error {
-		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags", ldflags, "-o", filepath.Join(out, "kubernetes"), ".")
+	// The flags of everything else here: Go's build cache then serves
+	// Kubernetes' own packages to all.
+	out, err := c.Build(ctx, "kubernetes-"+version, []string{sources, ldflags, "-trimpath CGO_ENABLED=0"}, func(ctx context.Context, out string) error {
+		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", ldflags, "-o", filepath.Join(out, "kubernetes"), ".")
 		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "GOWORK=off")
+		cmd.Env = append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
 		if msg, err := cmd.CombinedOutput(); err != nil {
 			return fmt.Errorf("go build in %s: %w\n%s", dir, err, msg)
 		}

@@ -154,6 +154,12 @@ func TestInstalledChart(t *testing.T) {
 			t.Errorf("%s may %s %s in %q: %v (%v), want %v", c.as, c.verb, c.resource, c.namespace, got, err, c.want)
 		}
 	}
+	for name, want := range map[string]string{"any": "may write no ConfigMap but", "x-kafka-client": ""} {
+		_, err := s.Kubectl(t.Context(), "", "-n", "default", "create", "configmap", name, "--dry-run=server", "--as", controller)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("the controller creates ConfigMap %s: %v, want %q", name, err, want)
+		}
+	}
 	if ready := kubectl(t, "-n", stack.Namespace, "get", "deployments", "-o", "jsonpath={range .items[*]}{.metadata.name}={.status.readyReplicas} {end}"); ready != "signet-controller=1 signet-webhook=2 " {
 		t.Errorf("ready replicas: %s", ready)
 	}

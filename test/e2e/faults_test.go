@@ -138,12 +138,11 @@ func testCA(t *testing.T, isCA bool, notAfter time.Time) (certificate, key strin
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}))
 }
 
-// TestCASecretFaults: a MeshIssuer whose CA Secret is missing, expired, not a CA or mismatched says which, its users
-// wait, and each fault heals by itself when the Secret does.
-func TestCASecretFaults(t *testing.T) {
-	ns := namespace(t, "cafaults")
-	// The controller may read the Secrets that the administrator listed and no other.
-	grant := fmt.Sprintf(`
+// ownIssuer makes a MeshIssuer of the namespace's name that signs with the Secret mesh-ca in it, and lets the controller
+// read that Secret, as the chart's value controller.caSecrets would.
+func ownIssuer(t *testing.T, ns string) {
+	t.Helper()
+	apply(t, `
 apiVersion: rbac.authorization.k8s.io/v1
 kind: Role
 metadata: {name: signet-reads-ca, namespace: %[1]s}
@@ -154,15 +153,20 @@ kind: RoleBinding
 metadata: {name: signet-reads-ca, namespace: %[1]s}
 roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: signet-reads-ca}
 subjects: [{kind: ServiceAccount, name: signet-controller, namespace: %[2]s}]
-`, ns, stack.Namespace)
-	apply(t, "%s", grant)
-	apply(t, `
+---
 apiVersion: kafka.signet.dev/v1alpha1
 kind: MeshIssuer
 metadata: {name: %[1]s}
 spec: {ca: {secretRef: {namespace: %[1]s, name: mesh-ca}}}
-`, ns)
+`, ns, stack.Namespace)
 	t.Cleanup(func() { cleanup(t, "delete", "meshissuer", ns) })
+}
+
+// TestCASecretFaults: a MeshIssuer whose CA Secret is missing, expired, not a CA or mismatched says which, its users
+// wait, and each fault heals by itself when the Secret does.
+func TestCASecretFaults(t *testing.T) {
+	ns := namespace(t, "cafaults")
+	ownIssuer(t, ns)
 	apply(t, "%s", clusterManifest(ns, "kafka", ns, "kafka.kafka.svc:9093", "{}"))
 	apply(t, "%s", ownUser(ns, "orders", "kafka"))
 
@@ -208,24 +212,7 @@ spec: {ca: {secretRef: {namespace: %[1]s, name: mesh-ca}}}
 // TestCAReplacedWithoutRestart: a new CA in the Secret signs the next certificate, with no restart of anything.
 func TestCAReplacedWithoutRestart(t *testing.T) {
 	ns := namespace(t, "caswap")
-	apply(t, `
-apiVersion: rbac.authorization.k8s.io/v1
-kind: Role
-metadata: {name: signet-reads-ca, namespace: %[1]s}
-rules: [{apiGroups: [""], resources: [secrets], resourceNames: [mesh-ca], verbs: [get, list, watch]}]
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: RoleBinding
-metadata: {name: signet-reads-ca, namespace: %[1]s}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: signet-reads-ca}
-subjects: [{kind: ServiceAccount, name: signet-controller, namespace: %[2]s}]
----
-apiVersion: kafka.signet.dev/v1alpha1
-kind: MeshIssuer
-metadata: {name: %[1]s}
-spec: {ca: {secretRef: {namespace: %[1]s, name: mesh-ca}}}
-`, ns, stack.Namespace)
-	t.Cleanup(func() { cleanup(t, "delete", "meshissuer", ns) })
+	ownIssuer(t, ns)
 	apply(t, "%s", clusterManifest(ns, "kafka", ns, "kafka.kafka.svc:9093", "{}"))
 	var fingerprints []string
 	for i, user := range []string{"first", "second"} {

@@ -9,6 +9,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -57,6 +59,9 @@ func run(ctx context.Context, only string) error {
 	root, err := stack.Root()
 	if err != nil {
 		return err
+	}
+	if only == "" && os.Geteuid() != 0 {
+		return errors.New("the tests start real Kubernetes nodes, which needs root for namespaces, mounts and iptables: run `sudo make test`, or what needs no root: go run ./test/run -only unit (images, clients, kafka and api need none either)")
 	}
 	results := Results{}
 	start := time.Now()
@@ -102,15 +107,16 @@ type event struct {
 // run runs the suite, printing a line for each package, for each end-to-end test, and all output of what failed.
 func (s suite) run(ctx context.Context, root string, results Results) error {
 	// Packages share two cores and one Kafka; the end-to-end tests bring their progress on standard error.
-	args := append([]string{"test", "-json", "-count=1", "-timeout=60m", "-p=2"}, s.args...)
+	args := slices.Concat([]string{"test", "-json", "-count=1", "-timeout=60m", "-p=2"}, stack.BuildFlags, s.args)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(root, s.dir)
+	cmd.Env = slices.Concat(os.Environ(), stack.BuildEnv)
 	if s.prepare != nil {
 		environment, err := s.prepare(ctx, root)
 		if err != nil {
 			return fmt.Errorf("prepare %s: %w", s.name, err)
 		}
-		cmd.Env = append(os.Environ(), environment...)
+		cmd.Env = append(cmd.Env, environment...)
 	}
 	// The test process removes its cluster when it is interrupted; killing it would leave that to the cluster's guard.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
@@ -131,7 +137,8 @@ func (s suite) run(ctx context.Context, root string, results Results) error {
 
 // kafkaLibs names the jars from which tests start brokers of their own.
 func kafkaLibs(ctx context.Context, root string) ([]string, error) {
-	cmd := exec.CommandContext(ctx, "go", "run", ".", "kafka-libs")
+	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"run"}, stack.BuildFlags, []string{".", "kafka-libs"})...)
+	cmd.Env = slices.Concat(os.Environ(), stack.BuildEnv)
 	cmd.Dir, cmd.Stderr = filepath.Join(root, "test", "cluster"), os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
