@@ -250,11 +250,12 @@ spec: {clusterRef: {name: kafka}, consume: [a]}
 	ended, d := start(ctx, t, restConfig, limit)
 	if limit > 0 {
 		select {
-		case <-ended:
+		case err := <-ended:
+			t.Logf("killed: %v", err)
 		case <-time.After(time.Minute):
 			// Writes are not in the same number each time; this life was shorter than the limit.
 			cancel()
-			<-ended
+			t.Logf("ended: %v", <-ended)
 		}
 		ctx, cancel = context.WithCancel(t.Context())
 		defer cancel()

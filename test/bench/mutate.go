@@ -68,7 +68,7 @@ func serve(handler admission.Handler, review []byte) func(*testing.B) {
 	webhook := &admission.Webhook{Handler: handler}
 	return func(b *testing.B) {
 		for b.Loop() {
-			request := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(review))
+			request := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/", bytes.NewReader(review))
 			request.Header.Set("Content-Type", "application/json")
 			response := httptest.NewRecorder()
 			webhook.ServeHTTP(response, request)

@@ -79,6 +79,19 @@ func installAddons(ctx context.Context, c *Cluster, o upOptions) error {
 	return group.Wait()
 }
 
+// prebuild compiles Istio, should it be asked for, while Kubernetes is compiled: whenever one of them downloads or links,
+// which leaves a processor idle, the other goes on, and they have no version of a package in common. The rest shares
+// packages with Kubernetes and is better compiled after it. An error is reported by installAddons, which builds the same.
+func prebuild(ctx context.Context, c *Cluster, o upOptions) {
+	if !o.istio && !o.mesh {
+		return
+	}
+	b := builder{cache: c.Cache, source: c.Source, report: c.Progress}
+	if _, err := b.istioBinary(ctx); err != nil {
+		c.Progress("istio is not built yet: %v", err)
+	}
+}
+
 func receive(ctx context.Context, done <-chan struct{}) error {
 	select {
 	case <-done:

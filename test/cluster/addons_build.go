@@ -224,8 +224,7 @@ func javac(ctx context.Context, classes, jars string, files ...string) error {
 
 // istio makes istiod's image and, with mesh, the sidecar's.
 func (b builder) istio(ctx context.Context, mesh bool) ([]string, error) {
-	// The tag selects the generated marshalling code that istiod's configuration push relies on.
-	binary, err := b.binary(ctx, "istio", b.component("istio"), "vtprotobuf")
+	binary, err := b.istioBinary(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -243,6 +242,12 @@ func (b builder) istio(ctx context.Context, mesh bool) ([]string, error) {
 	}
 	proxy, err := b.istioProxy(ctx, binary)
 	return []string{pilot, proxy}, err
+}
+
+// istioBinary compiles istiod and pilot-agent, as one program. The tag selects the generated marshalling code that
+// istiod's configuration push relies on.
+func (b builder) istioBinary(ctx context.Context) (string, error) {
+	return b.binary(ctx, "istio", b.component("istio"), "vtprotobuf")
 }
 
 // istioProxy makes the image of the sidecar and of its init container: pilot-agent, a stock Envoy and iptables.

@@ -73,6 +73,7 @@ func up(ctx context.Context, o upOptions, p *progress) (*Cluster, error) {
 	if reg.alive(o.name) {
 		err = c.join(ctx, reg, o)
 	} else {
+		go prebuild(ctx, c, o)
 		if err = c.start(ctx, o); err != nil {
 			awaitGuard(reg, o)
 		}

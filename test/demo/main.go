@@ -101,20 +101,21 @@ func (d story) show(format string, args ...any) { fmt.Printf("$ %s\n", fmt.Sprin
 // background sets the scene: two topics and a namespace.
 func (d story) background() error {
 	d.title("two topics exist; a team has the namespace shop")
-	manifests := `
+	var manifests strings.Builder
+	manifests.WriteString(`
 apiVersion: v1
 kind: Namespace
 metadata: {name: shop, labels: {pod-security.kubernetes.io/enforce: restricted}}
-`
+`)
 	for i, topic := range []string{topicOrders, topicSecrets} {
-		manifests += fmt.Sprintf(`---
+		fmt.Fprintf(&manifests, `---
 apiVersion: kafka.signet.dev/v1alpha1
 kind: KafkaTopic
 metadata: {name: topic-%d, namespace: kafka}
 spec: {clusterRef: {name: kafka}, topic: %s, partitions: 3}
 `, i, topic)
 	}
-	if err := d.Apply(d.ctx, manifests); err != nil {
+	if err := d.Apply(d.ctx, manifests.String()); err != nil {
 		return err
 	}
 	if _, err := d.Kubectl(d.ctx, "", "-n", "kafka", "wait", "--for=condition=Ready", "kafkatopic", "--all", "--timeout=60s"); err != nil {
@@ -339,7 +340,7 @@ func (d story) outside() error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(work)
+	defer func() { _ = os.RemoveAll(work) }()
 	dir := filepath.Join(work, "checkout")
 	d.show("kubectl signet export checkout -n shop -o checkout")
 	out, err := d.Signet(d.ctx, "export", "checkout", "-n", "shop", "-o", dir)

@@ -21,7 +21,7 @@ func TestDocs(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, topicName := range []string{"orders", "payments"} {
+	for _, topicName := range []string{"orders", "payments", "orders.placed"} {
 		topic(t, topicName)
 	}
 	for _, page := range append([]string{filepath.Join(s.Root, "README.md")}, pages...) {
@@ -47,8 +47,8 @@ func TestDocs(t *testing.T) {
 				return
 			}
 			t.Cleanup(func() {
-				cleanup(t, "delete", "namespace", "shop", "--ignore-not-found", "--timeout=80s")
-				cleanup(t, "-n", "kafka", "delete", "principalmapping", "shop.checkout", "shop.reporting", "--ignore-not-found")
+				cleanup(t, "delete", "namespace", "shop", "store", "--ignore-not-found", "--timeout=80s")
+				cleanup(t, "-n", "kafka", "delete", "principalmapping", "shop.checkout", "shop.reporting", "store.cart", "--ignore-not-found")
 			})
 			// The pages name files relative to the checkout, and write files of their own.
 			dir := t.TempDir()

@@ -226,11 +226,11 @@ func (o object) condition(conditionType string) condition {
 // pod is a running client pod.
 type pod struct{ namespace, name string }
 
-// startPod creates a pod of a client image that sleeps, as restricted Pod Security wants it, and waits until it runs.
-func startPod(t *testing.T, namespace, name, image string, annotations map[string]string) pod {
+// startPod creates the pod app of a client image that sleeps, as restricted Pod Security wants it, and waits until it runs.
+func startPod(t *testing.T, namespace, image string, annotations map[string]string) pod {
 	t.Helper()
-	apply(t, "%s", podManifest(namespace, name, image, annotations))
-	p := pod{namespace, name}
+	apply(t, "%s", podManifest(namespace, "app", image, annotations))
+	p := pod{namespace, "app"}
 	p.waitReady(t)
 	return p
 }

@@ -100,7 +100,7 @@ func TestStory(t *testing.T) {
 				t.Errorf("status says principal %q, subject %q", user.Status.Principal, user.Status.Subject)
 			}
 
-			p := startPod(t, ns, "app", c.image, map[string]string{"kafka.signet.dev/user": "orders"})
+			p := startPod(t, ns, c.image, map[string]string{"kafka.signet.dev/user": "orders"})
 			out, err := p.exec(t, c.topics()...)
 			if err != nil {
 				t.Fatalf("a client with a certificate cannot connect: %v", err)
@@ -151,7 +151,7 @@ func TestStory(t *testing.T) {
 func TestPodWithoutAccessSeesNoTopics(t *testing.T) {
 	ns := namespace(t, "plain")
 	topic(t, ns+"-secret")
-	p := startPod(t, ns, "app", stack.ImageGo, nil)
+	p := startPod(t, ns, stack.ImageGo, nil)
 	out, err := p.exec(t, "/usr/local/bin/goclient", "topics", "--bootstrap", "kafka.kafka.svc:9092")
 	if err != nil || out != "" {
 		t.Errorf("a pod without access: %v: %q, want no topic", err, out)
@@ -186,7 +186,7 @@ func TestCertificate(t *testing.T) {
 	ns := namespace(t, "cert")
 	kafkaUser(t, ns, "orders", "workload: {serviceAccountName: default}")
 	user := waitCondition(t, ns, "kafkauser", "orders", "Ready", "True", "")
-	p := startPod(t, ns, "app", stack.ImageKcat, map[string]string{"kafka.signet.dev/user": "orders"})
+	p := startPod(t, ns, stack.ImageKcat, map[string]string{"kafka.signet.dev/user": "orders"})
 
 	read := func(name string) string {
 		out, err := p.exec(t, "cat", mount+"orders/"+name)
@@ -359,7 +359,7 @@ func TestDeletedUserLosesAccessAndKeepsItsPrincipal(t *testing.T) {
 	topic(t, granted)
 	kafkaUser(t, ns, "orders", fmt.Sprintf("consume: [%s]", granted))
 	waitCondition(t, ns, "kafkauser", "orders", "Ready", "True", "")
-	p := startPod(t, ns, "app", stack.ImageGo, map[string]string{"kafka.signet.dev/user": "orders"})
+	p := startPod(t, ns, stack.ImageGo, map[string]string{"kafka.signet.dev/user": "orders"})
 	if out, err := p.exec(t, "/usr/local/bin/goclient", "topics"); err != nil || !slices.Equal(topicNames(t, out), []string{granted}) {
 		t.Fatalf("before: %v: %q", err, out)
 	}

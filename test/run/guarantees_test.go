@@ -11,15 +11,16 @@ import (
 
 func TestCheckGuarantees(t *testing.T) {
 	complete := func(first string) string {
-		table := "| id | guarantee | tests |\n|---|---|---|\n"
+		var table strings.Builder
+		table.WriteString("| id | guarantee | tests |\n|---|---|---|\n")
 		for i, id := range rows {
 			tests := "not yet"
 			if i == 0 {
 				tests = first
 			}
-			table += fmt.Sprintf("| %s | something | %s |\n", id, tests)
+			fmt.Fprintf(&table, "| %s | something | %s |\n", id, tests)
 		}
-		return table
+		return table.String()
 	}
 	results := Results{"TestA": {"pass"}, "TestB": {"skip"}, "TestC": {"pass", "fail"}, "TestA/sub case": {"pass"}}
 	for _, c := range []struct{ name, table, problem string }{

@@ -170,7 +170,7 @@ func read(out io.Reader, results Results, verbose bool) {
 			if kept[name] == nil {
 				kept[name] = &strings.Builder{}
 			}
-			kept[name].WriteString(e.Output)
+			fmt.Fprint(kept[name], e.Output)
 			// Lines that no test wrote are the progress of a package's set-up.
 			if verbose && e.Test == "" && e.Action == "output" && !strings.HasPrefix(e.Output, "ok ") && e.Output != "PASS\n" && e.Output != "FAIL\n" {
 				fmt.Print(e.Output)
@@ -181,12 +181,12 @@ func read(out io.Reader, results Results, verbose bool) {
 				fmt.Printf("   %-4s %7.1fs  %s %s\n", e.Action, e.Elapsed, strings.TrimPrefix(e.Package, "github.com/signet-kafka/signet/"), e.Test)
 			}
 			if e.Action == "fail" && kept[name] != nil && (e.Test != "" || !verbose) {
-				fmt.Print(kept[name].String())
+				fmt.Print(kept[name])
 			}
 			delete(kept, name)
 		case "build-fail":
-			if kept[e.ImportPath+"."] != nil {
-				fmt.Print(kept[e.ImportPath+"."].String())
+			if output := kept[e.ImportPath+"."]; output != nil {
+				fmt.Print(output)
 			}
 		}
 	}
