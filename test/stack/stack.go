@@ -18,6 +18,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Namespace is where Signet is installed.
@@ -94,10 +96,18 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 		return nil, err
 	}
 	s := &Stack{Name: o.Name, Root: root, Bin: filepath.Join(root, "bin"), progress: o.Progress, start: time.Now()}
-	if err := s.build(ctx); err != nil {
+	if err := s.long(ctx, "cluster", filepath.Join(root, "test", "cluster"), "build", "-o", s.tool("cluster"), "."); err != nil {
 		return nil, err
 	}
-	if err := s.up(ctx, o.Keep, "--cert-manager", "--istio", "--kafka", "--clients"); err != nil {
+	// The cluster's components and Signet's own are built side by side: a compiler that downloads or links leaves the
+	// processors to the other.
+	group, together := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.up(together, o.Keep, "--cert-manager", "--istio", "--kafka", "--clients") })
+	group.Go(func() error { return s.build(together) })
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	if err := s.locate(ctx); err != nil {
 		return nil, err
 	}
 	if err := s.install(ctx, o.Keep); err != nil {
@@ -117,7 +127,10 @@ func ControlPlane(ctx context.Context, name string, progress io.Writer) (*Stack,
 	if err := s.long(ctx, "cluster", filepath.Join(root, "test", "cluster"), "build", "-o", s.tool("cluster"), "."); err != nil {
 		return nil, err
 	}
-	return s, s.up(ctx, false, "--control-plane")
+	if err := s.up(ctx, false, "--control-plane"); err != nil {
+		return nil, err
+	}
+	return s, s.locate(ctx)
 }
 
 // up starts the cluster.
@@ -129,7 +142,7 @@ func (s *Stack) up(ctx context.Context, keep bool, flags ...string) error {
 	if err := s.stream(ctx, args...); err != nil {
 		return fmt.Errorf("cluster up: %w", err)
 	}
-	return s.locate(ctx)
+	return nil
 }
 
 // Down removes the cluster.
@@ -137,10 +150,9 @@ func (s *Stack) Down(ctx context.Context) error {
 	return s.stream(ctx, s.tool("cluster"), "down", "--name", s.Name)
 }
 
-// build makes the project's commands and images.
+// build makes the project's own commands and images.
 func (s *Stack) build(ctx context.Context) error {
 	for _, b := range []struct{ name, dir, pkg string }{
-		{"cluster", "test/cluster", "."},
 		{"helm", "tools/helm", "helm.sh/helm/v4/cmd/helm"},
 		{"kubectl-signet", ".", "./cmd/kubectl-signet"},
 	} {
@@ -333,7 +345,7 @@ func (s *Stack) Describe(ctx context.Context, namespace string) string {
 	return b.String()
 }
 
-// Say prints a line of progress.
+// Say prints a line of progress, in one write.
 func (s *Stack) Say(format string, args ...any) {
 	fmt.Fprintf(s.progress, "%6.1fs  %s\n", time.Since(s.start).Seconds(), fmt.Sprintf(format, args...))
 }
