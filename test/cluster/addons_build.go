@@ -39,7 +39,7 @@ func (b builder) component(name string) string { return filepath.Join(b.source, 
 
 // archive builds an OCI archive. The key is what it is made from: the paths of cached builds, which hold their own
 // hashes, and the sources, besides the code that puts images together.
-func (b builder) archive(ctx context.Context, name string, built, sources []string, make func(ctx context.Context, dir string) ([]images.Image, error)) (string, error) {
+func (b builder) archive(ctx context.Context, name string, built, sources []string, assemble func(ctx context.Context, dir string) ([]images.Image, error)) (string, error) {
 	for _, pattern := range []string{"../../images/*.go", "addons_build.go"} {
 		files, err := filepath.Glob(filepath.Join(b.source, pattern))
 		if err != nil {
@@ -61,7 +61,7 @@ func (b builder) archive(ctx context.Context, name string, built, sources []stri
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-		all, err := make(ctx, work)
+		all, err := assemble(ctx, work)
 		if err != nil {
 			return err
 		}
@@ -339,12 +339,12 @@ func unzip(archive, name, target string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer z.Close()
+	defer func() { err = errors.Join(err, z.Close()) }()
 	from, err := z.Open(name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", archive, err)
 	}
-	defer from.Close()
+	defer func() { err = errors.Join(err, from.Close()) }()
 	to, err := os.OpenFile(target, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o755)
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -16,7 +17,8 @@ func installIstio(ctx context.Context, c *Cluster) error {
 	if err != nil {
 		return err
 	}
-	manifests := namespaceManifest("istio-system")
+	var manifests strings.Builder
+	manifests.WriteString(namespaceManifest("istio-system"))
 	for _, chart := range []struct{ name, dir string }{
 		{"istio-base", "base"},
 		{"istiod", "istio-control/istio-discovery"},
@@ -31,9 +33,9 @@ func installIstio(ctx context.Context, c *Cluster) error {
 		if err != nil {
 			return err
 		}
-		manifests += rendered
+		manifests.WriteString(rendered)
 	}
-	if err := apply(ctx, c, manifests); err != nil {
+	if err := apply(ctx, c, manifests.String()); err != nil {
 		return fmt.Errorf("istio: %w", err)
 	}
 	if err := rollout(ctx, c, "istio-system", "istiod"); err != nil {
