@@ -74,14 +74,6 @@ func UserLabels(user string) map[string]string {
 	return map[string]string{LabelManagedBy: ManagedBy, LabelUser: user}
 }
 
-// IssuerOf returns the reference to the issuer of a KafkaUser's certificate.
-func IssuerOf(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster) v1alpha1.IssuerReference {
-	if c := user.Spec.Certificate; c != nil && c.IssuerRef != nil {
-		return *c.IssuerRef
-	}
-	return cluster.Spec.Certificates.IssuerRef
-}
-
 // TrustDomain returns the SPIFFE trust domain of an issuer's certificates.
 func TrustDomain(issuer *v1alpha1.MeshIssuer) string {
 	if issuer.Spec.TrustDomain == "" {

@@ -58,7 +58,7 @@ func Assess(f UserFacts, now time.Time) (metav1.Condition, *v1alpha1.Certificate
 		c.Reason, c.Message = v1alpha1.ReasonNamespaceNotAllowed, fmt.Sprintf("kafkacluster %s does not admit namespace %s (spec.namespaceSelector against the namespace's labels); nothing is issued", ref, f.User.Namespace)
 		return c, nil
 	case f.Issuer == nil:
-		c.Reason, c.Message = v1alpha1.ReasonIssuerNotFound, fmt.Sprintf("meshissuer %s does not exist", IssuerOf(f.User, f.Cluster).Name)
+		c.Reason, c.Message = v1alpha1.ReasonIssuerNotFound, fmt.Sprintf("meshissuer %s does not exist", f.User.Issuer(f.Cluster).Name)
 		return c, shown
 	case f.Err != nil && (ReasonOf(f.Err) == "" || !f.Rendered || f.Certificate == nil || !isIssued(f.Certificate, now)):
 		c.Reason, c.Message = blockedReason(f.Err), f.Err.Error()

@@ -111,7 +111,7 @@ func (r *UserController) facts(ctx context.Context, user *v1alpha1.KafkaUser) (U
 	// A malformed selector admits nobody.
 	f.Admitted, _ = cluster.Admits(namespace.Labels)
 	var issuer v1alpha1.MeshIssuer
-	if found, err = lookup(ctx, r.Client, client.ObjectKey{Name: IssuerOf(user, &cluster).Name}, &issuer); err != nil {
+	if found, err = lookup(ctx, r.Client, client.ObjectKey{Name: user.Issuer(&cluster).Name}, &issuer); err != nil {
 		return f, err
 	} else if found {
 		f.Issuer = &issuer

@@ -128,10 +128,7 @@ func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want meta
 		return no(v1alpha1.ReasonNamespaceNotAllowed, "KafkaCluster %s does not admit namespace %s: its namespaceSelector does not select the namespace's labels", ref, user.Namespace)
 	}
 	var issuer v1alpha1.MeshIssuer
-	issuerRef := cluster.Spec.Certificates.IssuerRef
-	if user.Spec.Certificate != nil && user.Spec.Certificate.IssuerRef != nil {
-		issuerRef = *user.Spec.Certificate.IssuerRef
-	}
+	issuerRef := user.Issuer(&cluster)
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: issuerRef.Name}, &issuer); apierrors.IsNotFound(err) {
 		return no(v1alpha1.ReasonIssuerNotFound, "MeshIssuer %s does not exist", issuerRef.Name)
 	} else if err != nil {

@@ -167,3 +167,11 @@ type KafkaUserList struct {
 	metav1.ListMeta `json:"metadata,omitempty"`
 	Items           []KafkaUser `json:"items"`
 }
+
+// Issuer returns who signs the user's certificate: its own issuerRef, else the cluster's.
+func (u *KafkaUser) Issuer(cluster *KafkaCluster) IssuerReference {
+	if c := u.Spec.Certificate; c != nil && c.IssuerRef != nil {
+		return *c.IssuerRef
+	}
+	return cluster.Spec.Certificates.IssuerRef
+}
