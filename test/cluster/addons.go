@@ -79,16 +79,25 @@ func installAddons(ctx context.Context, c *Cluster, o upOptions) error {
 	return group.Wait()
 }
 
-// prebuild compiles Istio, should it be asked for, while Kubernetes is compiled: whenever one of them downloads or links,
-// which leaves a processor idle, the other goes on, and they have no version of a package in common. The rest shares
-// packages with Kubernetes and is better compiled after it. An error is reported by installAddons, which builds the same.
+// prebuild compiles beside Kubernetes: whenever one of the two downloads or links, which leaves a processor idle, the
+// other goes on. Istio comes first, which has no version of a package in common with Kubernetes; by the time that it is
+// done, what the rest shares with Kubernetes is compiled. An error is reported by whoever builds the same again.
 func prebuild(ctx context.Context, c *Cluster, o upOptions) {
-	if !o.istio && !o.mesh {
-		return
-	}
 	b := builder{cache: c.Cache, source: c.Source, report: c.Progress}
-	if _, err := b.istioBinary(ctx); err != nil {
-		c.Progress("istio is not built yet: %v", err)
+	builds := []func() (string, error){func() (string, error) { return buildBaseImages(ctx, c.Cache, c.Source) }}
+	if o.certManager || o.kafka {
+		builds = append(builds, func() (string, error) { return b.certManager(ctx) })
+	}
+	if o.kafka || o.clients {
+		builds = append(builds, func() (string, error) { return b.kafkaJars(ctx) })
+	}
+	if o.istio || o.mesh {
+		builds = append([]func() (string, error){func() (string, error) { return b.istioBinary(ctx) }}, builds...)
+	}
+	for _, build := range builds {
+		if _, err := build(); err != nil && ctx.Err() == nil {
+			c.Progress("not built yet: %v", err)
+		}
 	}
 }
 
