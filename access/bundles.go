@@ -95,7 +95,11 @@ func operations(v verb) []kmsg.ACLOperation {
 // Grants returns the bindings that a KafkaUser's declaration amounts to under the cluster's policy. What the policy
 // refuses (see CheckDeclaration) is left out; what else the declaration says is not affected by it.
 func Grants(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, facts Facts) Bindings {
-	g := grants{principal: principal.ForUser(user.Namespace, user.Name), bindings: Bindings{}}
+	name, err := principal.ForUser(cluster, user)
+	if err != nil {
+		return nil // nobody's principal can be granted anything; the error is the KafkaUser's condition
+	}
+	g := grants{principal: name, bindings: Bindings{}}
 	has := map[verb]bool{}
 	for _, list := range lists(user) {
 		for _, entry := range list.entries {

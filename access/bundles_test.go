@@ -78,6 +78,37 @@ func TestGrants(t *testing.T) {
 	golden(t, "grants.golden", out.String())
 }
 
+// TestGrantsAreForTheTemplatesPrincipal holds that ACLs are made for the principal that the ledger records and brokers
+// give, and for nobody where there is none.
+func TestGrantsAreForTheTemplatesPrincipal(t *testing.T) {
+	for _, c := range []struct{ template, serviceAccount, want string }{
+		{"", "", "User:shop.orders"},
+		{"{namespace}-{name}", "", "User:shop-orders"},
+		{"CN={name},OU={namespace}", "", "User:CN=orders,OU=shop"},
+		{"{namespace}-{serviceAccount}", "web", "User:shop-web"},
+		{"{namespace}-{serviceAccount}", "", ""},
+		{"{nonsense}", "web", ""},
+	} {
+		cluster := newCluster(v1alpha1.ClusterPolicy{})
+		cluster.Spec.PrincipalTemplate = c.template
+		user := newUser(func(s *v1alpha1.KafkaUserSpec) {
+			s.Consume = []string{"payments"}
+			if c.serviceAccount != "" {
+				s.Workload = &v1alpha1.Workload{ServiceAccountName: c.serviceAccount}
+			}
+		})
+		grants := Grants(user, cluster, Facts{})
+		if (len(grants) == 0) != (c.want == "") {
+			t.Errorf("%q: %d grants", c.template, len(grants))
+		}
+		for b := range grants {
+			if b.Principal != c.want {
+				t.Errorf("%q grants %s, want it for %q", c.template, b, c.want)
+			}
+		}
+	}
+}
+
 func golden(t *testing.T, name, got string) {
 	t.Helper()
 	path := filepath.Join("testdata", name)

@@ -147,6 +147,66 @@ func TestWholeRequestRefused(t *testing.T) {
 	}
 }
 
+// TestNothingIsAskedOfAnEmptyPrincipal watches every request about ACLs while users have no principal that could be
+// told, one of them with a finalizer, one that is being deleted.
+func TestNothingIsAskedOfAnEmptyPrincipal(t *testing.T) {
+	h, kafka := withKfake(t)
+	asked := 0
+	look := func(what string, principal *string) {
+		asked++
+		if principal != nil && *principal == "" {
+			t.Errorf("%s of an empty principal", what)
+		}
+	}
+	for _, key := range []kmsg.Key{kmsg.DescribeACLs, kmsg.CreateACLs, kmsg.DeleteACLs} {
+		kafka.ControlKey(int16(key), func(request kmsg.Request) (kmsg.Response, error, bool) {
+			kafka.KeepControl()
+			switch request := request.(type) {
+			case *kmsg.DescribeACLsRequest:
+				look("description", request.Principal)
+			case *kmsg.CreateACLsRequest:
+				for _, c := range request.Creations {
+					look("creation", &c.Principal)
+				}
+			case *kmsg.DeleteACLsRequest:
+				for _, f := range request.Filters {
+					if f.Principal == nil {
+						t.Error("deletion of every principal's")
+					}
+					look("deletion", f.Principal)
+				}
+			}
+			return nil, nil, false
+		})
+	}
+	h.template("{namespace}-{serviceAccount}")
+	spec := v1alpha1.KafkaUserSpec{Consume: []string{"payments"}}
+	leaving := h.user("shop", "leaving", spec)
+	leaving.Finalizers = []string{Finalizer}
+	h.must(h.api.Update(h.ctx, leaving))
+	h.pass()
+	h.fullPass()
+	h.must(h.api.Delete(h.ctx, leaving))
+	h.look(leaving)
+	h.user("shop", "none", spec)
+	fine := spec
+	fine.Workload = &v1alpha1.Workload{ServiceAccountName: "web"}
+	with := h.user("shop", "with", fine)
+	h.pass()
+	h.fullPass()
+	h.edit(with, func(s *v1alpha1.KafkaUserSpec) { s.Consume = nil })
+	h.pass()
+	if asked == 0 {
+		t.Error("nothing was asked at all")
+	}
+	if c := h.synced(with); c.Status != metav1.ConditionTrue {
+		t.Errorf("a user with a principal: %s: %s", c.Reason, c.Message)
+	}
+	if !h.gone(leaving) {
+		t.Error("a user without a principal cannot be deleted")
+	}
+}
+
 // TestOutage holds that an outage delays and loses nothing: users that were in force stay so, others say Unreachable,
 // the cluster is left alone for a while, and one sign of life brings everything up to date.
 func TestOutage(t *testing.T) {

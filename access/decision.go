@@ -28,6 +28,8 @@ type Decision struct {
 	Grants Bindings
 	// Hold forbids to create anything: of Grants only those stay that are in force already.
 	Hold bool
+	// Undecided tells that the ledger will say in a moment whose the principal is; Foreign, that it is another's.
+	Undecided, Foreign bool
 	// Reason and Message of the condition AccessSynced, once Kafka holds it; Ready if the declaration is in force.
 	Reason, Message string
 }
@@ -39,6 +41,9 @@ type Decision struct {
 // not decided whose the principal is, nothing is touched, so that a changed declaration takes over without a gap.
 func Decide(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted bool, facts Facts) Decision {
 	managed := slices.Contains(user.Finalizers, Finalizer)
+	if held := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionMappingRecorded); held != nil && held.Reason == v1alpha1.ReasonPrincipalConflict {
+		managed = false // the principal's ACLs are another's
+	}
 	if user.DeletionTimestamp != nil {
 		return Decision{Managed: managed, Reason: v1alpha1.ReasonPending, Message: "being deleted"}
 	}
@@ -49,6 +54,8 @@ func Decide(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted b
 	recorded, decided := condition.Of(user.Status.Conditions, v1alpha1.ConditionMappingRecorded, user.Generation)
 	decided = decided && (recorded.Status == metav1.ConditionTrue || recorded.Reason != v1alpha1.ReasonPending)
 	switch refused := CheckDeclaration(user, cluster); {
+	case decided && recorded.Reason == v1alpha1.ReasonPrincipalConflict:
+		return othersPrincipal(recorded.Message)
 	case decided && recorded.Reason == v1alpha1.ReasonReserved:
 		// Whatever the principal holds was granted to somebody who is gone.
 		return Decision{Managed: true, Reason: v1alpha1.ReasonPending, Message: "waits for the principal's release: " + recorded.Message}
@@ -56,13 +63,18 @@ func Decide(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted b
 		return Decision{Managed: managed, Grants: Grants(user, cluster, facts), Hold: true,
 			Reason: v1alpha1.ReasonInvalid, Message: "nothing more is granted until the declaration is right: " + errors.Join(refused...).Error()}
 	case !decided:
-		return Decision{Reason: v1alpha1.ReasonPending, Message: "waits until the principal is recorded"}
+		return Decision{Undecided: true, Reason: v1alpha1.ReasonPending, Message: "waits until the principal is recorded"}
 	case recorded.Status != metav1.ConditionTrue:
 		return Decision{Managed: managed, Grants: Grants(user, cluster, facts), Hold: true,
 			Reason: v1alpha1.ReasonPending, Message: fmt.Sprintf("waits until the principal is recorded: %s: %s", recorded.Reason, recorded.Message)}
 	}
 	grants := Grants(user, cluster, facts)
 	return Decision{Managed: true, Grants: grants, Reason: v1alpha1.ReasonReady, Message: fmt.Sprintf("%d ACLs in force", len(grants))}
+}
+
+// othersPrincipal decides of a user whose principal, and with it its ACLs, is another's.
+func othersPrincipal(why string) Decision {
+	return Decision{Foreign: true, Reason: v1alpha1.ReasonPending, Message: "waits for the principal, which is another's: " + why}
 }
 
 // grantsWithin returns the bindings to have where these exist.
@@ -81,16 +93,50 @@ func (d Decision) inForce(user *v1alpha1.KafkaUser) bool {
 		user.Status.ACLs != nil && int(*user.Status.ACLs) == len(d.Grants)
 }
 
-// Abandoned returns the principals of the cluster with this name, among the mappings of its namespace, that Signet recorded for a KafkaUser that does not exist any more. What
-// they still hold, such as after a finalizer was removed by hand, is Signet's to withdraw.
-func Abandoned(mappings []v1alpha1.PrincipalMapping, cluster string, exists func(principal string) bool) []string {
-	var principals []string
+// Holders are the names of the PrincipalMappings that have a principal, by principal. It is one, but for the moment in
+// which the ledger gives it to another.
+type Holders map[string][]string
+
+// HoldersOf returns who has which principal in the ledger of a cluster: the mappings in force, and those that reserve
+// theirs. mappings are those of the cluster's namespace.
+func HoldersOf(mappings []v1alpha1.PrincipalMapping, cluster *v1alpha1.KafkaCluster) Holders {
+	holders := Holders{}
 	for i := range mappings {
-		spec := &mappings[i].Spec
-		if spec.Cluster == cluster && spec.Owner != nil &&
-			spec.Principal == principal.ForUser(spec.Owner.Namespace, spec.Owner.Name) && !exists(spec.Principal) {
-			principals = append(principals, spec.Principal)
+		m := &mappings[i]
+		verdict := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionReady)
+		if m.Spec.Cluster == cluster.Name && verdict != nil && (verdict.Reason == v1alpha1.ReasonReady || verdict.Reason == v1alpha1.ReasonReserved) {
+			holders[m.Spec.Principal] = append(holders[m.Spec.Principal], m.Name)
 		}
 	}
-	return principals
+	return holders
+}
+
+// Other returns a mapping that has the principal, which the mapping with this name has not; "" where that one has it,
+// or nobody.
+func (h Holders) Other(principal, name string) string {
+	if held := h[principal]; len(held) > 0 && !slices.Contains(held, name) {
+		return held[0]
+	}
+	return ""
+}
+
+// Abandoned returns the principals of the cluster, among the mappings of its namespace, that Signet recorded for a
+// KafkaUser that does not exist any more. What they still hold, such as after a finalizer was removed by hand, is
+// Signet's to withdraw, unless the principal is another's, or was never the KafkaUser's.
+func Abandoned(mappings []v1alpha1.PrincipalMapping, cluster *v1alpha1.KafkaCluster, exists func(principal string) bool) []string {
+	holders := HoldersOf(mappings, cluster)
+	var principals []string
+	for i := range mappings {
+		m, spec := &mappings[i], &mappings[i].Spec
+		if spec.Cluster != cluster.Name || spec.Owner == nil || !principal.Recorded(cluster, spec) || exists(spec.Principal) {
+			continue
+		}
+		verdict := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionReady)
+		if verdict != nil && verdict.Reason == v1alpha1.ReasonPrincipalConflict || holders.Other(spec.Principal, m.Name) != "" {
+			continue
+		}
+		principals = append(principals, spec.Principal)
+	}
+	slices.Sort(principals)
+	return slices.Compact(principals)
 }

@@ -4,6 +4,8 @@
 package access
 
 import (
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -45,6 +47,16 @@ func TestDecide(t *testing.T) {
 			managed: true, grants: 5, hold: true, reason: v1alpha1.ReasonInvalid},
 		{name: "namespace not admitted: everything is withdrawn", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(yes, v1alpha1.ReasonReady, 1)}, outside: true, managed: true, reason: v1alpha1.ReasonNamespaceNotAllowed},
 		{name: "namespace never admitted", outside: true, reason: v1alpha1.ReasonNamespaceNotAllowed},
+		{name: "another's principal, before anything was granted", edits: []func(*v1alpha1.KafkaUser){mapping(no, v1alpha1.ReasonPrincipalConflict, 1)}, reason: v1alpha1.ReasonPending},
+		{name: "another's principal by now", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(no, v1alpha1.ReasonPrincipalConflict, 1)}, reason: v1alpha1.ReasonPending},
+		{name: "another's principal, said of an earlier declaration", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(no, v1alpha1.ReasonPrincipalConflict, 0)}, reason: v1alpha1.ReasonPending},
+		{name: "another's principal, deleted", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(no, v1alpha1.ReasonPrincipalConflict, 1), func(u *v1alpha1.KafkaUser) { u.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }},
+			reason: v1alpha1.ReasonPending},
+		{name: "another's principal, deleted, said of an earlier declaration", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(no, v1alpha1.ReasonPrincipalConflict, 0), func(u *v1alpha1.KafkaUser) { u.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }},
+			reason: v1alpha1.ReasonPending},
+		{name: "another's principal, namespace not admitted", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(no, v1alpha1.ReasonPrincipalConflict, 1)}, outside: true, reason: v1alpha1.ReasonNamespaceNotAllowed},
+		{name: "another's principal and a refused entry", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(no, v1alpha1.ReasonPrincipalConflict, 1), func(u *v1alpha1.KafkaUser) { u.Spec.Admin = []string{"foreign"} }},
+			reason: v1alpha1.ReasonPending},
 		{name: "deleted", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(yes, v1alpha1.ReasonReady, 1), func(u *v1alpha1.KafkaUser) { u.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }},
 			managed: true, reason: v1alpha1.ReasonPending},
 	}
@@ -58,26 +70,114 @@ func TestDecide(t *testing.T) {
 			if got.Managed != c.managed || len(got.Grants) != c.grants || got.Hold != c.hold || got.Reason != c.reason {
 				t.Errorf("managed %v, %d grants, hold %v, %s: %s", got.Managed, len(got.Grants), got.Hold, got.Reason, got.Message)
 			}
+			if got.Managed && (got.Undecided || got.Foreign) || got.Undecided && got.Foreign {
+				t.Errorf("managed %v, undecided %v, foreign %v", got.Managed, got.Undecided, got.Foreign)
+			}
 		})
 	}
 }
 
-func TestAbandoned(t *testing.T) {
-	mapping := func(cluster, principal, namespace, name string) v1alpha1.PrincipalMapping {
-		m := v1alpha1.PrincipalMapping{Spec: v1alpha1.PrincipalMappingSpec{Cluster: cluster, Principal: principal}}
-		if name != "" {
-			m.Spec.Owner = &v1alpha1.MappingOwner{Namespace: namespace, Name: name}
-		}
-		return m
+// ledgered is a PrincipalMapping of kafka/kafka with its name, owner (namespace/name, or none), principal and verdict.
+func ledgered(name, owner, principal, verdict string) v1alpha1.PrincipalMapping {
+	m := v1alpha1.PrincipalMapping{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "kafka", Name: name},
+		Spec:       v1alpha1.PrincipalMappingSpec{Cluster: "kafka", Principal: principal},
 	}
-	got := Abandoned([]v1alpha1.PrincipalMapping{
-		mapping("kafka", "User:shop.gone", "shop", "gone"),
-		mapping("kafka", "User:shop.orders", "shop", "orders"),
-		mapping("other", "User:shop.elsewhere", "shop", "elsewhere"),
-		mapping("kafka", "User:administrators-own", "", ""),
-		mapping("kafka", "User:broker", "shop", "forged"),
-	}, "kafka", func(principal string) bool { return principal == "User:shop.orders" })
-	if len(got) != 1 || got[0] != "User:shop.gone" {
-		t.Errorf("abandoned: %v, want User:shop.gone only", got)
+	if namespace, user, found := strings.Cut(owner, "/"); found {
+		m.Spec.Owner = &v1alpha1.MappingOwner{Namespace: namespace, Name: user}
+	}
+	if verdict != "" {
+		m.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: verdict}}
+	}
+	return m
+}
+
+func TestAbandoned(t *testing.T) {
+	ready, reserved, conflict, principalConflict := v1alpha1.ReasonReady, v1alpha1.ReasonReserved, v1alpha1.ReasonConflict, v1alpha1.ReasonPrincipalConflict
+	elsewhere := ledgered("elsewhere", "shop/elsewhere", "User:shop.elsewhere", reserved)
+	elsewhere.Spec.Cluster = "other"
+	for _, c := range []struct {
+		name, template string
+		mappings       []v1alpha1.PrincipalMapping
+		alive          []string
+		want           []string
+	}{
+		{"default template", "", []v1alpha1.PrincipalMapping{
+			ledgered("gone", "shop/gone", "User:shop.gone", reserved),
+			ledgered("fresh", "shop/fresh", "User:shop.fresh", ""),
+			ledgered("orders", "shop/orders", "User:shop.orders", ready),
+			elsewhere,
+			ledgered("own", "", "User:administrators-own", ready),
+			ledgered("forged", "shop/forged", "User:broker", ready),
+		}, []string{"User:shop.orders"}, []string{"User:shop.fresh", "User:shop.gone"}},
+		{"namespace and name joined", "{namespace}-{name}", []v1alpha1.PrincipalMapping{
+			ledgered("gone", "shop/gone", "User:shop-gone", reserved),
+			ledgered("other", "shop/other", "User:shop.other", reserved),
+			ledgered("forged", "shop/forged", "User:broker", ready),
+		}, nil, []string{"User:shop-gone"}},
+		{"the service account is not looked at", "{namespace}-{serviceAccount}", []v1alpha1.PrincipalMapping{
+			ledgered("gone", "shop/gone", "User:shop-orders-sa", reserved),
+			ledgered("alive", "shop/alive", "User:shop-alive-sa", ready),
+		}, []string{"User:shop-alive-sa"}, []string{"User:shop-orders-sa"}},
+		{"never had its principal", "{namespace}-{name}", []v1alpha1.PrincipalMapping{
+			ledgered("legacy", "", "User:shop-gone", ready),
+			ledgered("gone", "shop/gone", "User:shop-gone", principalConflict),
+		}, nil, nil},
+		{"never had its principal, whose holder is not known yet", "", []v1alpha1.PrincipalMapping{ledgered("gone", "shop/gone", "User:shop.gone", principalConflict)}, nil, nil},
+		{"lost its principal to another", "{namespace}-{name}", []v1alpha1.PrincipalMapping{
+			ledgered("a.b-c", "a/b-c", "User:a-b-c", conflict),
+			ledgered("a-b.c", "a-b/c", "User:a-b-c", ready),
+		}, nil, []string{"User:a-b-c"}}, // a-b/c holds it, and is gone as well
+		{"lost its principal to an administrator's mapping", "{namespace}-{name}", []v1alpha1.PrincipalMapping{
+			ledgered("a.b-c", "a/b-c", "User:a-b-c", conflict),
+			ledgered("legacy", "", "User:a-b-c", ready),
+		}, nil, nil},
+		{"in dispute about a subject, principal its own", "", []v1alpha1.PrincipalMapping{ledgered("gone", "shop/gone", "User:shop.gone", conflict)}, nil, []string{"User:shop.gone"}},
+		{"a template that cannot be read", "{nonsense}", []v1alpha1.PrincipalMapping{ledgered("gone", "shop/gone", "User:shop.gone", reserved)}, nil, nil},
+	} {
+		cluster := newCluster(v1alpha1.ClusterPolicy{})
+		cluster.Spec.PrincipalTemplate = c.template
+		got := Abandoned(c.mappings, cluster, func(principal string) bool { return slices.Contains(c.alive, principal) })
+		if !slices.Equal(got, c.want) {
+			t.Errorf("%s: abandoned %v, want %v", c.name, got, c.want)
+		}
+	}
+}
+
+func TestYield(t *testing.T) {
+	cluster := newCluster(v1alpha1.ClusterPolicy{})
+	managed := func(name string) *subject {
+		user := newUser(func(*v1alpha1.KafkaUserSpec) {})
+		user.Name = name
+		return &subject{user: user, principal: "User:p", decision: Decision{Managed: true, Reason: v1alpha1.ReasonReady}}
+	}
+	foreign := managed("waiting")
+	foreign.decision = othersPrincipal("because")
+	for _, c := range []struct {
+		name     string
+		subjects []*subject
+		mappings []v1alpha1.PrincipalMapping
+		want     []bool // managed
+	}{
+		{"its own", []*subject{managed("a")}, []v1alpha1.PrincipalMapping{ledgered("shop.a", "shop/a", "User:p", v1alpha1.ReasonReady)}, []bool{true}},
+		{"reserved by its own", []*subject{managed("a")}, []v1alpha1.PrincipalMapping{ledgered("shop.a", "shop/a", "User:p", v1alpha1.ReasonReserved)}, []bool{true}},
+		{"nobody's: what was granted is its own to withdraw", []*subject{managed("a")}, nil, []bool{true}},
+		{"another only claims it", []*subject{managed("a")}, []v1alpha1.PrincipalMapping{ledgered("shop.b", "shop/b", "User:p", v1alpha1.ReasonPrincipalConflict), ledgered("shop.c", "shop/c", "User:p", "")}, []bool{true}},
+		{"another's", []*subject{managed("a")}, []v1alpha1.PrincipalMapping{ledgered("shop.a", "shop/a", "User:p", v1alpha1.ReasonConflict), ledgered("shop.b", "shop/b", "User:p", v1alpha1.ReasonReady)}, []bool{false}},
+		{"an administrator's", []*subject{managed("a")}, []v1alpha1.PrincipalMapping{ledgered("legacy", "", "User:p", v1alpha1.ReasonReady)}, []bool{false}},
+		{"reserved for another", []*subject{managed("a")}, []v1alpha1.PrincipalMapping{ledgered("shop.b", "shop/b", "User:p", v1alpha1.ReasonReserved)}, []bool{false}},
+		{"the one that has it stays", []*subject{managed("a"), managed("b")}, []v1alpha1.PrincipalMapping{ledgered("shop.b", "shop/b", "User:p", v1alpha1.ReasonReady)}, []bool{false, true}},
+		{"who manages nothing is in nobody's way", []*subject{foreign, managed("b")}, []v1alpha1.PrincipalMapping{ledgered("shop.b", "shop/b", "User:p", v1alpha1.ReasonReady)}, []bool{false, true}},
+		{"two, and nobody has it", []*subject{managed("a"), managed("b")}, nil, []bool{false, false}},
+		{"three, while the ledger is being written", []*subject{managed("a"), managed("b"), managed("c")}, []v1alpha1.PrincipalMapping{
+			ledgered("shop.a", "shop/a", "User:p", v1alpha1.ReasonReady), ledgered("shop.b", "shop/b", "User:p", v1alpha1.ReasonReady), ledgered("shop.c", "shop/c", "User:p", v1alpha1.ReasonReady),
+		}, []bool{false, false, false}},
+	} {
+		yield(c.subjects, HoldersOf(c.mappings, cluster))
+		for i, s := range c.subjects {
+			if s.decision.Managed != c.want[i] || !s.decision.Managed && (len(s.decision.Grants) > 0 || s.decision.Reason != v1alpha1.ReasonPending) {
+				t.Errorf("%s: %s: %+v, want managed %v", c.name, s.user.Name, s.decision, c.want[i])
+			}
+		}
 	}
 }

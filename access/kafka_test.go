@@ -6,23 +6,12 @@
 package access
 
 import (
-	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"maps"
-	"math/big"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -35,214 +24,26 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/internal/kafkatest"
 	"github.com/signet-kafka/signet/principal"
 )
 
 // The tests of this file start real brokers. They need java and, in SIGNET_KAFKA_LIBS, the directory with the jars of a
 // Kafka of version 4 or later: go test -tags kafka ./access
 
-// authority is a CA of the brokers and of their clients.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T) *authority {
+// clientOf returns what a client with this subject presents and trusts.
+func clientOf(t *testing.T, a *kafkatest.Authority, subject principal.UserSubject) *tls.Config {
 	t.Helper()
-	a := &authority{t: t}
-	template := &x509.Certificate{Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	a.cert, a.key = a.sign(template, nil)
-	return a
-}
-
-func (a *authority) sign(template *x509.Certificate, subject *principal.UserSubject) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	if subject != nil {
-		if template.RawSubject, err = subject.RawDER(); err != nil {
-			a.t.Fatal(err)
-		}
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
-	parent, signer := a.cert, a.key
-	if parent == nil {
-		parent, signer = template, key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, key.Public(), signer)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
-}
-
-func (a *authority) pem() []byte {
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw})
-}
-
-// client returns what a client with this subject presents and trusts.
-func (a *authority) client(subject principal.UserSubject) *tls.Config {
-	a.t.Helper()
-	cert, key := a.sign(&x509.Certificate{KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, &subject)
-	pool := x509.NewCertPool()
-	pool.AddCert(a.cert)
-	return &tls.Config{RootCAs: pool, Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}}
-}
-
-// controllerTLS is Signet's own identity.
-func (a *authority) controllerTLS() *tls.Config {
-	return a.client(principal.ControllerSubject(newCluster(v1alpha1.ClusterPolicy{})))
-}
-
-// broker is a real Kafka in KRaft's combined mode, with an mTLS listener.
-type broker struct {
-	t         *testing.T
-	libs      string
-	dir       string
-	bootstrap string
-	command   *exec.Cmd
-}
-
-const brokerProperties = `process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers=localhost:%[3]d
-controller.listener.names=CONTROLLER
-listeners=MTLS://localhost:%[2]d,CONTROLLER://localhost:%[3]d
-advertised.listeners=MTLS://localhost:%[2]d
-listener.security.protocol.map=MTLS:SSL,CONTROLLER:SSL
-inter.broker.listener.name=MTLS
-ssl.client.auth=required
-ssl.keystore.type=PEM
-ssl.keystore.location=%[1]s/keystore.pem
-ssl.truststore.type=PEM
-ssl.truststore.location=%[1]s/ca.pem
-ssl.principal.mapping.rules=RULE:^CN=([a-z0-9-]+),OU=([a-z0-9-]+),O=signet$/$2.$1/,RULE:^CN=([a-z0-9-]+),OU=([a-z0-9-]+),O=signet-controller$/signet:$2.$1/,RULE:^CN=broker$/broker/
-%[4]s
-log.dirs=%[1]s/data
-auto.create.topics.enable=false
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-group.initial.rebalance.delay.ms=0
-log.cleaner.dedupe.buffer.size=4194304
-num.io.threads=2
-num.network.threads=2
-background.threads=2
-`
-
-const withAuthorizer = `authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
-allow.everyone.if.no.acl.found=false
-super.users=User:broker;User:signet:kafka.kafka`
-
-func startBroker(t *testing.T, a *authority, extra string) *broker {
-	t.Helper()
-	libs := os.Getenv("SIGNET_KAFKA_LIBS")
-	if libs == "" {
-		t.Fatal("SIGNET_KAFKA_LIBS must name the directory with Kafka's jars")
-	}
-	b := &broker{t: t, libs: libs, dir: t.TempDir()}
-	cert, key := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: "broker"}, DNSNames: []string{"localhost"}, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-	}, nil)
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	raw, err := subject.RawDER()
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 2)
-	b.bootstrap = fmt.Sprintf("localhost:%d", ports[0])
-	b.write("keystore.pem", slices.Concat(
-		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
-		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), a.pem()))
-	b.write("ca.pem", a.pem())
-	b.write("server.properties", fmt.Appendf(nil, brokerProperties, b.dir, ports[0], ports[1], extra))
-	b.write("log4j2.yaml", []byte(`Configuration:
-  Appenders: {Console: {name: STDOUT, PatternLayout: {pattern: "[%d] %p %m (%c)%n"}}}
-  Loggers: {Root: {level: WARN, AppenderRef: {ref: STDOUT}}, Logger: [{name: kafka.server.KafkaRaftServer, level: INFO}]}
-`))
-	format := b.java("kafka.tools.StorageTool", "format", "-t", "MkU3OEVBNTcwNTJENDM2Qk", "-c", filepath.Join(b.dir, "server.properties"), "--standalone")
-	if out, err := format.CombinedOutput(); err != nil {
-		t.Fatalf("format: %v\n%s", err, out)
-	}
-	b.start()
-	t.Cleanup(b.kill)
-	return b
+	return a.Client(&x509.Certificate{RawSubject: raw})
 }
 
-func (b *broker) write(name string, content []byte) {
-	b.t.Helper()
-	if err := os.WriteFile(filepath.Join(b.dir, name), content, 0o600); err != nil {
-		b.t.Fatal(err)
-	}
-}
-
-func (b *broker) java(arguments ...string) *exec.Cmd {
-	return exec.Command("java", append([]string{"-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-Dlog4j2.configurationFile=" + filepath.Join(b.dir, "log4j2.yaml"), "-cp", b.libs + "/*"}, arguments...)...)
-}
-
-// start starts the broker and waits until it is ready.
-func (b *broker) start() {
-	b.t.Helper()
-	log, err := os.Create(filepath.Join(b.dir, "log"))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	defer log.Close()
-	b.command = b.java("kafka.Kafka", filepath.Join(b.dir, "server.properties"))
-	b.command.Stdout, b.command.Stderr = log, log
-	if err := b.command.Start(); err != nil {
-		b.t.Fatal(err)
-	}
-	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
-		out, err := os.ReadFile(log.Name())
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		if bytes.Contains(out, []byte("Kafka Server started")) {
-			return
-		}
-		if time.Now().After(deadline) {
-			b.t.Fatalf("the broker does not start:\n%s", out)
-		}
-	}
-}
-
-// kill ends the broker as a crash would.
-func (b *broker) kill() {
-	if b.command == nil {
-		return
-	}
-	// Both report that the process had ended already, at worst.
-	_ = b.command.Process.Kill()
-	_ = b.command.Wait()
-	b.command = nil
-}
-
-func freePorts(t *testing.T, count int) []int {
-	t.Helper()
-	var ports []int
-	for range count {
-		l, err := net.Listen("tcp", "localhost:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
-	}
-	return ports
+// controllerTLS is Signet's own identity.
+func controllerTLS(t *testing.T, a *kafkatest.Authority) *tls.Config {
+	return clientOf(t, a, principal.ControllerSubject(newCluster(v1alpha1.ClusterPolicy{})))
 }
 
 // wipe empties a broker of ACLs and of topics.
@@ -272,10 +73,10 @@ func principalsOf(bindings []Binding) map[string]Bindings {
 }
 
 func TestKafka(t *testing.T) {
-	a := newAuthority(t)
-	b := startBroker(t, a, withAuthorizer)
+	a := kafkatest.NewAuthority(t)
+	b := kafkatest.Start(t, a, kafkatest.Options{Properties: kafkatest.Authorizer})
 	with := func(t *testing.T) *harness {
-		h := newHarness(t, &adminTLS{config: a.controllerTLS()}, []string{b.bootstrap}, v1alpha1.ClusterPolicy{})
+		h := newHarness(t, &adminTLS{config: controllerTLS(t, a)}, []string{b.Address}, v1alpha1.ClusterPolicy{})
 		wipe(t, h)
 		return h
 	}
@@ -293,8 +94,8 @@ func TestKafka(t *testing.T) {
 	t.Run("ThousandsOfACLs", func(t *testing.T) { thousands(t, with(t)) })
 	t.Run("ClientSeesExactlyItsTopics", func(t *testing.T) { clientStory(t, with(t), a, b) })
 	t.Run("NotASuperUser", func(t *testing.T) {
-		ordinary := a.client(principal.UserSubject{Namespace: "shop", Name: "ordinary", Organization: "signet"})
-		h := newHarness(t, &adminTLS{config: ordinary}, []string{b.bootstrap}, v1alpha1.ClusterPolicy{})
+		ordinary := clientOf(t, a, principal.UserSubject{Namespace: "shop", Name: "ordinary", Organization: "signet"})
+		h := newHarness(t, &adminTLS{config: ordinary}, []string{b.Address}, v1alpha1.ClusterPolicy{})
 		user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
 		h.pass()
 		for _, c := range []metav1.Condition{h.wantReason(user, v1alpha1.ReasonRefusedByBroker), h.ask()} {
@@ -305,7 +106,7 @@ func TestKafka(t *testing.T) {
 		}
 	})
 	t.Run("UntrustedBroker", func(t *testing.T) {
-		h := newHarness(t, &adminTLS{config: newAuthority(t).controllerTLS()}, []string{b.bootstrap}, v1alpha1.ClusterPolicy{})
+		h := newHarness(t, &adminTLS{config: controllerTLS(t, kafkatest.NewAuthority(t))}, []string{b.Address}, v1alpha1.ClusterPolicy{})
 		c := h.ask()
 		t.Log(c.Message)
 		if c.Reason != v1alpha1.ReasonUnreachable || !strings.Contains(c.Message, "x509") {
@@ -313,9 +114,9 @@ func TestKafka(t *testing.T) {
 		}
 	})
 	t.Run("UntrustedClient", func(t *testing.T) {
-		config := newAuthority(t).controllerTLS()
-		config.RootCAs = a.controllerTLS().RootCAs
-		h := newHarness(t, &adminTLS{config: config}, []string{b.bootstrap}, v1alpha1.ClusterPolicy{})
+		config := controllerTLS(t, kafkatest.NewAuthority(t))
+		config.RootCAs = controllerTLS(t, a).RootCAs
+		h := newHarness(t, &adminTLS{config: config}, []string{b.Address}, v1alpha1.ClusterPolicy{})
 		c := h.ask()
 		t.Log(c.Message)
 		if c.Reason != v1alpha1.ReasonUnreachable || !strings.Contains(c.Message, "tls") {
@@ -327,9 +128,9 @@ func TestKafka(t *testing.T) {
 
 // TestKafkaWithoutAuthorizer holds what is said where the brokers enforce nothing.
 func TestKafkaWithoutAuthorizer(t *testing.T) {
-	a := newAuthority(t)
-	b := startBroker(t, a, "")
-	h := newHarness(t, &adminTLS{config: a.controllerTLS()}, []string{b.bootstrap}, v1alpha1.ClusterPolicy{})
+	a := kafkatest.NewAuthority(t)
+	b := kafkatest.Start(t, a, kafkatest.Options{Properties: ""})
+	h := newHarness(t, &adminTLS{config: controllerTLS(t, a)}, []string{b.Address}, v1alpha1.ClusterPolicy{})
 	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
 	h.pass()
 	for _, c := range []metav1.Condition{h.wantReason(user, v1alpha1.ReasonRefusedByBroker), h.ask()} {
@@ -411,13 +212,13 @@ func thousands(t *testing.T, h *harness) {
 
 // clientStory runs a real client through what access means: no topics, exactly the granted one, produce and consume with
 // the free group and a transaction, and nothing again.
-func clientStory(t *testing.T, h *harness, a *authority, b *broker) {
+func clientStory(t *testing.T, h *harness, a *kafkatest.Authority, b *kafkatest.Broker) {
 	for _, name := range []string{"payments", "secret"} {
 		h.must(h.admin().CreateTopic(h.ctx, name, Topic{Partitions: 1, ReplicationFactor: 1}))
 	}
-	identity := a.client(principal.UserSubject{Namespace: "shop", Name: "orders", Organization: "signet"})
+	identity := clientOf(t, a, principal.UserSubject{Namespace: "shop", Name: "orders", Organization: "signet"})
 	connect := func(options ...kgo.Opt) *kgo.Client {
-		connection, err := kgo.NewClient(append(options, kgo.SeedBrokers(b.bootstrap), kgo.DialTLSConfig(identity))...)
+		connection, err := kgo.NewClient(append(options, kgo.SeedBrokers(b.Address), kgo.DialTLSConfig(identity))...)
 		h.must(err)
 		return connection
 	}
@@ -467,7 +268,7 @@ func clientStory(t *testing.T, h *harness, a *authority, b *broker) {
 }
 
 // brokerDies kills the broker between two changes, and while a pass is under way, and starts it again.
-func brokerDies(t *testing.T, h *harness, b *broker) {
+func brokerDies(t *testing.T, h *harness, b *kafkatest.Broker) {
 	before := h.user("shop", "before", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
 	h.pass()
 	h.wantSynced(before)
@@ -481,7 +282,7 @@ func brokerDies(t *testing.T, h *harness, b *broker) {
 		defer close(killed)
 		// Somewhere within the pass; whatever it had done by then, the outcome must be the same.
 		time.Sleep(150 * time.Millisecond)
-		b.kill()
+		b.Kill()
 	}()
 	h.pass()
 	<-killed
@@ -496,7 +297,7 @@ func brokerDies(t *testing.T, h *harness, b *broker) {
 	if c := h.ask(); c.Reason != v1alpha1.ReasonUnreachable {
 		t.Errorf("Reachable: %s: %s", c.Reason, c.Message)
 	}
-	b.start()
+	b.Start()
 	if c := h.ask(); c.Status != metav1.ConditionTrue {
 		t.Errorf("Reachable again: %s: %s", c.Reason, c.Message)
 	}

@@ -23,20 +23,22 @@ import (
 // scenarios are what the controllers must do with any Kafka. They run against kfake, and under the build tag kafka
 // against a real broker. Each gets an empty Kafka.
 var scenarios = map[string]func(*testing.T, *harness){
-	"UserLifecycle":            userLifecycle,
-	"DriftIsRepaired":          driftIsRepaired,
-	"ForeignACLsAreNotTouched": foreignACLsAreNotTouched,
-	"NamespaceAdmission":       namespaceAdmission,
-	"PrincipalInDispute":       principalInDispute,
-	"RefusedDeclaration":       refusedDeclaration,
-	"ClusterGone":              clusterGone,
-	"AbandonedPrincipal":       abandonedPrincipal,
-	"ManyUsers":                manyUsers,
-	"ControllerEndsInBetween":  controllerEndsInBetween,
-	"Reachable":                reachable,
-	"TopicLifecycle":           topicLifecycle,
-	"TopicDeletion":            topicDeletion,
-	"TopicConflict":            topicConflict,
+	"UserLifecycle":                     userLifecycle,
+	"DriftIsRepaired":                   driftIsRepaired,
+	"ForeignACLsAreNotTouched":          foreignACLsAreNotTouched,
+	"NamespaceAdmission":                namespaceAdmission,
+	"PrincipalInDispute":                principalInDispute,
+	"OnePrincipalTwoUsers":              onePrincipalTwoUsers,
+	"NoPrincipalWithoutAServiceAccount": noPrincipalWithoutAServiceAccount,
+	"RefusedDeclaration":                refusedDeclaration,
+	"ClusterGone":                       clusterGone,
+	"AbandonedPrincipal":                abandonedPrincipal,
+	"ManyUsers":                         manyUsers,
+	"ControllerEndsInBetween":           controllerEndsInBetween,
+	"Reachable":                         reachable,
+	"TopicLifecycle":                    topicLifecycle,
+	"TopicDeletion":                     topicDeletion,
+	"TopicConflict":                     topicConflict,
 }
 
 func userLifecycle(t *testing.T, h *harness) {
@@ -174,6 +176,224 @@ func principalInDispute(t *testing.T, h *harness) {
 	h.record(granted, metav1.ConditionTrue, v1alpha1.ReasonReady)
 	h.fullPass()
 	h.wantSynced(granted)
+}
+
+// template sets the cluster's principal template; the API server would refuse to change it.
+func (h *harness) template(template string) {
+	h.t.Helper()
+	var cluster v1alpha1.KafkaCluster
+	h.must(h.api.Get(h.ctx, h.cluster, &cluster))
+	cluster.Spec.PrincipalTemplate = template
+	h.must(h.api.Update(h.ctx, &cluster))
+}
+
+// ledgered puts a user's PrincipalMapping into the ledger, with the verdict on it.
+func (h *harness) ledgered(user *v1alpha1.KafkaUser, principal, verdict string) *v1alpha1.PrincipalMapping {
+	h.t.Helper()
+	m := ledgered(v1alpha1.MappingName(user.Namespace, user.Name), user.Namespace+"/"+user.Name, principal, verdict)
+	h.must(client.IgnoreNotFound(h.api.Delete(h.ctx, m.DeepCopy())))
+	h.must(h.api.Create(h.ctx, &m))
+	return &m
+}
+
+// look makes a pass over one user.
+func (h *harness) look(user *v1alpha1.KafkaUser) {
+	h.t.Helper()
+	h.users.backlog.add(h.cluster, client.ObjectKeyFromObject(user))
+	h.pass()
+}
+
+// delete deletes a user, with a finalizer that is or is not there.
+func (h *harness) delete(user *v1alpha1.KafkaUser) {
+	h.t.Helper()
+	h.must(h.api.Delete(h.ctx, user))
+	h.look(user)
+	if !h.gone(user) {
+		h.t.Errorf("%s/%s is still there, finalizers %v", user.Namespace, user.Name, user.Finalizers)
+	}
+}
+
+// onePrincipalTwoUsers holds that of two users whose names make one principal the one that the ledger does not give it
+// to never touches its ACLs, whatever it was before and whatever its condition says still.
+func onePrincipalTwoUsers(t *testing.T, h *harness) {
+	const principal = "User:a-b-c"
+	h.template("{namespace}-{name}")
+	for _, name := range []string{"a", "a-b"} {
+		h.must(h.api.Create(h.ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"kafka": "yes"}}}))
+	}
+	no, conflict, principalConflict := metav1.ConditionFalse, v1alpha1.ReasonConflict, v1alpha1.ReasonPrincipalConflict
+	spec := func(topic string) v1alpha1.KafkaUserSpec { return v1alpha1.KafkaUserSpec{Consume: []string{topic}} }
+	// In both orders, so that neither is always looked at first.
+	for _, pair := range [][2][2]string{{{"a", "b-c"}, {"a-b", "c"}}, {{"a-b", "c"}, {"a", "b-c"}}} {
+		holder := h.user(pair[0][0], pair[0][1], spec("holders"))
+		h.ledgered(holder, principal, v1alpha1.ReasonReady)
+		h.pass()
+		if c := h.synced(holder); c.Status != metav1.ConditionTrue {
+			t.Fatalf("holder: %s: %s", c.Reason, c.Message)
+		}
+		before := sorted(Grants(holder, h.current(), Facts{}))
+		h.wantHeld(principal, before)
+		untouched := func(what string) {
+			t.Helper()
+			if held := h.held(principal); !slices.Equal(held, before) {
+				t.Fatalf("%s/%s %s, and %s holds\n%v\nwant\n%v", pair[1][0], pair[1][1], what, principal, held, before)
+			}
+			if c := h.synced(holder); c.Status != metav1.ConditionTrue || *holder.Status.ACLs != int32(len(before)) {
+				t.Errorf("%s/%s %s, and the holder's status is %s: %s, %d ACLs", pair[1][0], pair[1][1], what, c.Reason, c.Message, *holder.Status.ACLs)
+			}
+		}
+		h.drain()
+		// What the other one may come from: its condition MappingRecorded, the verdict on its PrincipalMapping ("": there
+		// is none), and whether it had been granted something.
+		for name, was := range map[string]struct {
+			status          metav1.ConditionStatus
+			reason, verdict string
+			guarded         bool
+		}{
+			"came late":                                   {no, principalConflict, principalConflict, false},
+			"had the principal once":                      {no, principalConflict, principalConflict, true},
+			"has not heard of its loss":                   {metav1.ConditionTrue, v1alpha1.ReasonReady, "", true},
+			"is recorded anew":                            {no, v1alpha1.ReasonPending, "", true},
+			"lost the principal in a dispute of subjects": {no, conflict, conflict, true},
+			"is of a new namespace, late in the former":   {no, v1alpha1.ReasonReserved, principalConflict, false},
+			"is of a new namespace, granted before":       {no, v1alpha1.ReasonReserved, principalConflict, true},
+		} {
+			other := h.user(pair[1][0], pair[1][1], spec("others"))
+			if was.guarded {
+				other.Finalizers = []string{Finalizer}
+				h.must(h.api.Update(h.ctx, other))
+			}
+			if was.verdict != "" {
+				h.ledgered(other, principal, was.verdict)
+			}
+			h.record(other, was.status, was.reason)
+			if was.status != metav1.ConditionTrue { // such a condition lasts for a moment, or as long as a deletion
+				h.look(other)
+				untouched(name + ": looked at")
+				if c := h.wantReason(other, v1alpha1.ReasonPending); !strings.Contains(c.Message, "waits") {
+					t.Errorf("%s: %s", name, c.Message)
+				}
+				if was.reason != v1alpha1.ReasonPending {
+					h.edit(other, func(s *v1alpha1.KafkaUserSpec) { s.Produce = []string{"more"} })
+					h.record(other, was.status, was.reason)
+					h.look(other)
+					untouched(name + ": changed")
+				}
+			}
+			h.fullPass()
+			untouched(name + ": full pass")
+			h.must(h.api.Delete(h.ctx, other))
+			if was.guarded {
+				h.look(other)
+			}
+			if !h.gone(other) {
+				t.Errorf("%s: still there, finalizers %v", name, other.Finalizers)
+			}
+			untouched(name + ": deleted")
+			h.fullPass()
+			untouched(name + ": gone")
+			if m := ledgered(v1alpha1.MappingName(other.Namespace, other.Name), "", "", ""); was.verdict != "" {
+				h.must(h.api.Delete(h.ctx, &m))
+			}
+		}
+		if events := h.drain(); events != "" {
+			t.Errorf("events of users that have no principal: %s", events)
+		}
+
+		// The holder goes, and another's claim does not keep its ACLs: neither where it goes as it should, nor where its
+		// finalizer was removed by hand.
+		heir := h.user(pair[1][0], pair[1][1], spec("others"))
+		h.ledgered(heir, principal, principalConflict)
+		h.record(heir, no, principalConflict)
+		if pair[0][0] == "a" {
+			holder.Finalizers = nil
+			h.must(h.api.Update(h.ctx, holder))
+		}
+		h.must(h.api.Delete(h.ctx, holder))
+		h.fullPass()
+		if !h.gone(holder) {
+			t.Fatalf("the holder is still there, finalizers %v", holder.Finalizers)
+		}
+		h.wantHeld(principal, nil)
+		h.wantReason(heir, v1alpha1.ReasonPending)
+
+		// An administrator releases the principal: the heir has it, and its own ACLs.
+		released := ledgered(v1alpha1.MappingName(holder.Namespace, holder.Name), "", "", "")
+		h.must(h.api.Delete(h.ctx, &released))
+		mapping := h.ledgered(heir, principal, v1alpha1.ReasonReady)
+		h.record(heir, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		h.look(heir)
+		if c := h.synced(heir); c.Status != metav1.ConditionTrue {
+			t.Errorf("heir: %s: %s", c.Reason, c.Message)
+		}
+		h.wantHeld(principal, sorted(Grants(heir, h.current(), Facts{})))
+
+		// It loses it again: its status does not go on to say that its declaration is in force.
+		h.ledgered(heir, principal, principalConflict)
+		h.record(heir, no, principalConflict)
+		h.look(heir)
+		if c := h.wantReason(heir, v1alpha1.ReasonPending); !strings.Contains(c.Message, "because") {
+			t.Errorf("heir that lost the principal: %s", c.Message)
+		}
+		h.ledgered(heir, principal, v1alpha1.ReasonReady)
+		h.record(heir, metav1.ConditionTrue, v1alpha1.ReasonReady)
+		h.look(heir)
+		h.delete(heir)
+		h.wantHeld(principal, nil)
+		h.must(h.api.Delete(h.ctx, mapping))
+	}
+}
+
+// noPrincipalWithoutAServiceAccount holds that a user whose principal cannot be told is granted nothing, and that
+// nothing of an empty principal is asked of Kafka.
+func noPrincipalWithoutAServiceAccount(t *testing.T, h *harness) {
+	h.template("{namespace}-{serviceAccount}")
+	foreign := append(handMade("User:*"), handMade("User:shop-")...)
+	h.must(h.admin().Apply(h.ctx, Change{Create: foreign}))
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	refused := func() {
+		t.Helper()
+		if c := h.wantReason(user, v1alpha1.ReasonInvalid); !strings.Contains(c.Message, "spec.workload.serviceAccountName") {
+			t.Errorf("message does not name the field: %s", c.Message)
+		}
+		h.eventually(func() bool {
+			all, err := h.admin().Describe(h.ctx)
+			return err == nil && len(all) == len(foreign)
+		})
+	}
+	h.pass()
+	refused()
+	h.fullPass()
+	refused()
+	if len(user.Finalizers) > 0 {
+		t.Errorf("a user that was granted nothing has finalizers %v", user.Finalizers)
+	}
+
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Workload = &v1alpha1.Workload{ServiceAccountName: "web"} })
+	h.ledgered(user, "User:shop-web", v1alpha1.ReasonReady)
+	h.pass()
+	if c := h.synced(user); c.Status != metav1.ConditionTrue || *user.Status.ACLs == 0 {
+		t.Errorf("with a service account: %s: %s", c.Reason, c.Message)
+	}
+	h.wantHeld("User:shop-web", sorted(Grants(user, h.current(), Facts{})))
+
+	// Without it again, what it was granted is withdrawn with the next look at everything.
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Workload = nil })
+	h.record(user, metav1.ConditionFalse, v1alpha1.ReasonInvalid)
+	h.fullPass()
+	h.wantHeld("User:shop-web", nil)
+	refused()
+	h.delete(user)
+	h.wantHeld("User:*", handMade("User:*"))
+	h.wantHeld("User:shop-", handMade("User:shop-"))
+}
+
+// current returns the KafkaCluster as it is.
+func (h *harness) current() *v1alpha1.KafkaCluster {
+	h.t.Helper()
+	var cluster v1alpha1.KafkaCluster
+	h.must(h.api.Get(h.ctx, h.cluster, &cluster))
+	return &cluster
 }
 
 func refusedDeclaration(t *testing.T, h *harness) {

@@ -188,6 +188,7 @@ func (r *UserController) pass(ctx context.Context, key types.NamespacedName, w *
 	if err != nil {
 		return r.fail(ctx, key, *w, subjects, err)
 	}
+	var mappings []v1alpha1.PrincipalMapping
 	var abandoned []string
 	if w.all {
 		brokers, err := admin.Brokers(ctx)
@@ -198,9 +199,19 @@ func (r *UserController) pass(ctx context.Context, key types.NamespacedName, w *
 		if subjects, err = r.decide(ctx, users, &cluster, w.facts); err != nil {
 			return 0, err
 		}
-		if abandoned, err = r.abandoned(ctx, key, subjects); err != nil {
+	}
+	if w.all || slices.ContainsFunc(subjects, (*subject).mayYield) {
+		if mappings, err = r.mappings(ctx, &cluster); err != nil {
 			return 0, err
 		}
+		yield(subjects, HoldersOf(mappings, &cluster))
+	}
+	if w.all {
+		alive := make(map[string]bool, len(subjects))
+		for _, s := range subjects {
+			alive[s.principal] = alive[s.principal] || !s.decision.Foreign
+		}
+		abandoned = Abandoned(mappings, &cluster, func(principal string) bool { return alive[principal] })
 	}
 	if subjects, err = r.guard(ctx, subjects, key); err != nil {
 		return 0, err
@@ -280,11 +291,12 @@ func (r *UserController) decide(ctx context.Context, users []*v1alpha1.KafkaUser
 			}
 			admitted[user.Namespace] = ok
 		}
-		subjects = append(subjects, &subject{
-			user:      user,
-			principal: principal.ForUser(user.Namespace, user.Name),
-			decision:  Decide(user, cluster, ok, facts),
-		})
+		name, err := principal.ForUser(cluster, user)
+		if err != nil {
+			subjects = append(subjects, &subject{user: user, decision: Decision{Reason: v1alpha1.ReasonInvalid, Message: err.Error()}})
+			continue
+		}
+		subjects = append(subjects, &subject{user: user, principal: name, decision: Decide(user, cluster, ok, facts)})
 	}
 	return subjects, nil
 }
@@ -293,22 +305,48 @@ func (r *UserController) decide(ctx context.Context, users []*v1alpha1.KafkaUser
 func undecided(users []*v1alpha1.KafkaUser) []*subject {
 	subjects := make([]*subject, len(users))
 	for i, user := range users {
-		subjects[i] = &subject{user: user, principal: principal.ForUser(user.Namespace, user.Name)}
+		subjects[i] = &subject{user: user, principal: user.Status.Principal}
 	}
 	return subjects
 }
 
-// abandoned returns the principals whose KafkaUser is gone; subjects are all that there are.
-func (r *UserController) abandoned(ctx context.Context, cluster types.NamespacedName, subjects []*subject) ([]string, error) {
-	var mappings v1alpha1.PrincipalMappingList
-	if err := r.Client.List(ctx, &mappings, client.InNamespace(cluster.Namespace), client.UnsafeDisableDeepCopy); err != nil {
+// mappings returns the PrincipalMappings of a cluster's namespace. They are the cache's own and must not be changed.
+func (r *UserController) mappings(ctx context.Context, cluster *v1alpha1.KafkaCluster) ([]v1alpha1.PrincipalMapping, error) {
+	var list v1alpha1.PrincipalMappingList
+	if err := r.Client.List(ctx, &list, client.InNamespace(cluster.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, err
 	}
-	alive := make(map[string]bool, len(subjects))
+	return list.Items, nil
+}
+
+// mayYield tells whether the principal may be another's although the decision is to manage it: the condition
+// MappingRecorded says that it is not in force, or says nothing new any more because the user is being deleted.
+func (s *subject) mayYield() bool {
+	return s.decision.Managed &&
+		(s.user.DeletionTimestamp != nil || !meta.IsStatusConditionTrue(s.user.Status.Conditions, v1alpha1.ConditionMappingRecorded))
+}
+
+// yield lets go of each principal that another has by now, whatever a user's condition says: its ACLs are the other's.
+// Of two users that would manage one principal, both let go of it.
+func yield(subjects []*subject, holders Holders) {
+	byPrincipal := make(map[string]*subject, len(subjects))
 	for _, s := range subjects {
-		alive[s.principal] = true
+		if !s.decision.Managed {
+			continue
+		}
+		if other := holders.Other(s.principal, v1alpha1.MappingName(s.user.Namespace, s.user.Name)); other != "" {
+			s.decision = othersPrincipal(fmt.Sprintf("PrincipalMapping %s has %s", other, s.principal))
+			continue
+		}
+		if twin := byPrincipal[s.principal]; twin != nil {
+			for _, each := range []*subject{s, twin} {
+				each.decision = Decision{Reason: v1alpha1.ReasonPending, Message: fmt.Sprintf("waits until one of KafkaUsers %s/%s and %s/%s has %s",
+					twin.user.Namespace, twin.user.Name, s.user.Namespace, s.user.Name, s.principal)}
+			}
+			continue
+		}
+		byPrincipal[s.principal] = s
 	}
-	return Abandoned(mappings.Items, cluster.Name, func(principal string) bool { return alive[principal] }), nil
 }
 
 // guard gives every user that is about to be granted something its finalizer. One that changed meanwhile is left for the
@@ -350,8 +388,8 @@ func (r *UserController) synchronize(ctx context.Context, admin *Admin, cluster 
 	byPrincipal := make(map[string]*subject, len(subjects))
 	managed := slices.Clone(abandoned)
 	for _, s := range subjects {
-		byPrincipal[s.principal] = s
 		if s.decision.Managed {
+			byPrincipal[s.principal] = s
 			managed = append(managed, s.principal)
 		}
 	}
@@ -391,10 +429,8 @@ func (r *UserController) synchronize(ctx context.Context, admin *Admin, cluster 
 	} else {
 		r.backlog.wrote(cluster, change, nil, err != nil, r.Now())
 	}
-	for _, s := range subjects {
-		if held, ok := existing[s.principal]; ok {
-			s.tally(held, desired[s.principal])
-		}
+	for _, s := range byPrincipal {
+		s.tally(existing[s.principal], desired[s.principal])
 	}
 	return existing, err
 }
@@ -446,10 +482,10 @@ func (r *UserController) settle(ctx context.Context, subjects []*subject, existi
 				Message: (&PartialError{s.refused}).Error()}
 		}
 		acls := s.user.Status.ACLs
-		if held, ok := existing[s.principal]; ok {
-			count := int32(len(held) + s.created - s.deleted)
+		if s.decision.Managed {
+			count := int32(len(existing[s.principal]) + s.created - s.deleted)
 			acls = &count
-		} else if synced := meta.FindStatusCondition(s.user.Status.Conditions, v1alpha1.ConditionAccessSynced); want.Reason == v1alpha1.ReasonPending &&
+		} else if synced := meta.FindStatusCondition(s.user.Status.Conditions, v1alpha1.ConditionAccessSynced); s.decision.Undecided &&
 			synced != nil && (synced.Reason == v1alpha1.ReasonReady || synced.Reason == v1alpha1.ReasonPending) {
 			// The decision about the principal is a moment away and brings another status.
 			return nil

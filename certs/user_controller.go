@@ -167,9 +167,13 @@ func (r *UserController) write(ctx context.Context, f *UserFacts) error {
 	if err != nil {
 		return err
 	}
+	name, err := principal.ForUser(f.Cluster, f.User)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errInvalid, err)
+	}
 	files, err := clientconfig.Render(clientconfig.Client{
 		User: f.User.Name, Namespace: f.User.Namespace,
-		Principal:        principal.ForUser(f.User.Namespace, f.User.Name),
+		Principal:        name,
 		Cluster:          f.Cluster.Namespace + "/" + f.Cluster.Name,
 		BootstrapServers: listener.BootstrapServers,
 		Authentication:   listener.Authentication,

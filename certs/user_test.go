@@ -5,6 +5,7 @@ package certs
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -207,6 +208,11 @@ func TestUserControllerMakesAllOrNothing(t *testing.T) {
 			c.Spec.NamespaceSelector.MatchLabels = map[string]string{"kafka": "no"}
 			return c
 		}(), testIssuer(), meshSecret(t)}, v1alpha1.ReasonNamespaceNotAllowed, 0},
+		"no principal: the template needs a service account": {[]client.Object{func() *v1alpha1.KafkaCluster {
+			c := testCluster()
+			c.Spec.PrincipalTemplate = "{namespace}-{serviceAccount}"
+			return c
+		}(), testIssuer(), meshSecret(t)}, v1alpha1.ReasonInvalid, 0},
 		"somebody else's ConfigMap": {[]client.Object{testCluster(), testIssuer(), meshSecret(t), &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders-kafka-client"}}}, v1alpha1.ReasonConflict, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -218,6 +224,31 @@ func TestUserControllerMakesAllOrNothing(t *testing.T) {
 				t.Errorf("%d objects, want %d", n, test.made)
 			}
 		})
+	}
+}
+
+// TestClientConfigurationNamesTheTemplatesPrincipal holds that a client is told the principal that brokers will give it.
+func TestClientConfigurationNamesTheTemplatesPrincipal(t *testing.T) {
+	for template, want := range map[string]string{
+		"":                             "User:shop.orders",
+		"{namespace}-{name}":           "User:shop-orders",
+		"{namespace}@{serviceAccount}": "User:shop@orders-sa",
+	} {
+		cluster, user := testCluster(), testUser()
+		cluster.Spec.PrincipalTemplate = template
+		user.Spec.Workload = &v1alpha1.Workload{ServiceAccountName: "orders-sa"}
+		r, c := userWorld(t, cluster, testIssuer(), meshSecret(t), user, shop())
+		if got := reconcileUser(t, r); got.Reason != v1alpha1.ReasonPending {
+			t.Errorf("%q: %s: %s", template, got.Reason, got.Message)
+		}
+		var config corev1.ConfigMap
+		if err := c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "orders-kafka-client"}, &config); err != nil {
+			t.Fatal(err)
+		}
+		var facts struct{ Principal string }
+		if err := json.Unmarshal([]byte(config.Data[v1alpha1.FileJSON]), &facts); err != nil || facts.Principal != want {
+			t.Errorf("%q: kafka.json has principal %q, %v, want %q", template, facts.Principal, err, want)
+		}
 	}
 }
 

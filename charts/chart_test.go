@@ -35,6 +35,8 @@ import (
 	psaapi "k8s.io/pod-security-admission/api"
 	psa "k8s.io/pod-security-admission/policy"
 	"sigs.k8s.io/yaml"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files and the table of values in README.md")
@@ -432,6 +434,124 @@ func TestWhichChangesOfKafkaUsersDependOnTheWebhook(t *testing.T) {
 				t.Errorf("reaches the webhook: %v, want %v", got, tc.want)
 			}
 		})
+	}
+}
+
+// validating returns the validating webhook of that name.
+func validating(t *testing.T, rendered []byte, name string) admissionregistrationv1.ValidatingWebhook {
+	t.Helper()
+	for _, webhook := range objects[admissionregistrationv1.ValidatingWebhookConfiguration](t, rendered, "ValidatingWebhookConfiguration")[0].Webhooks {
+		if webhook.Name == name {
+			return webhook
+		}
+	}
+	t.Fatalf("no webhook %s", name)
+	return admissionregistrationv1.ValidatingWebhook{}
+}
+
+func TestWhichChangesOfPrincipalMappingsDependOnTheWebhook(t *testing.T) {
+	for rendering, args := range renderings {
+		rendered := mustRender(t, args...)
+		webhook := validating(t, rendered, "principalmappings.kafka.signet.dev")
+		controller := ""
+		for _, d := range objects[appsv1.Deployment](t, rendered, "Deployment") {
+			if d.Labels["app.kubernetes.io/component"] == "controller" {
+				controller = "system:serviceaccount:signet-system:" + d.Spec.Template.Spec.ServiceAccountName
+			}
+		}
+		mapping := func(subject string, label ...string) map[string]any {
+			return map[string]any{"metadata": map[string]any{"labels": label}, "spec": map[string]any{"subjects": []any{map[string]any{"exact": subject}}}}
+		}
+		for name, tc := range map[string]struct {
+			operation, user string
+			object, old     any
+			want            bool
+		}{
+			"an administrator's creation":                  {"CREATE", "jane", mapping("CN=a"), nil, true},
+			"an administrator claims more":                 {"UPDATE", "jane", mapping("CN=b"), mapping("CN=a"), true},
+			"an administrator sets a label":                {"UPDATE", "jane", mapping("CN=a", "x"), mapping("CN=a"), false},
+			"the controller records a KafkaUser":           {"CREATE", controller, mapping("CN=a"), nil, false},
+			"the controller records a changed KafkaUser":   {"UPDATE", controller, mapping("CN=b"), mapping("CN=a"), false},
+			"the webhook's own account":                    {"CREATE", strings.Replace(controller, "-controller", "-webhook", 1), mapping("CN=a"), nil, true},
+			"an account of that name in another namespace": {"CREATE", strings.Replace(controller, ":signet-system:", ":shop:", 1), mapping("CN=a"), nil, true},
+		} {
+			t.Run(rendering+": "+name, func(t *testing.T) {
+				request := map[string]any{"operation": tc.operation, "userInfo": map[string]any{"username": tc.user}}
+				vars := map[string]any{"request": request, "object": tc.object, "oldObject": tc.old}
+				if got := matchConditions(t, webhook.MatchConditions, vars); got != tc.want {
+					t.Errorf("reaches the webhook: %v, want %v", got, tc.want)
+				}
+			})
+		}
+	}
+}
+
+// TestValidatingWebhooksAgree holds what every validating webhook has in common: Helm and the controller do not fight
+// over caBundle, a dry run has no side effects, and each asks for its own kind at a path of its own.
+func TestValidatingWebhooksAgree(t *testing.T) {
+	configuration := objects[admissionregistrationv1.ValidatingWebhookConfiguration](t, mustRender(t, renderings["default"]...), "ValidatingWebhookConfiguration")[0]
+	paths := map[string]bool{}
+	for _, webhook := range configuration.Webhooks {
+		resource, _, _ := strings.Cut(webhook.Name, ".")
+		path := *webhook.ClientConfig.Service.Path
+		if path != "/validate-"+resource || paths[path] {
+			t.Errorf("%s: path %s", webhook.Name, path)
+		}
+		paths[path] = true
+		if len(webhook.Rules) != 1 || !slices.Equal(webhook.Rules[0].Resources, []string{resource}) || !slices.Equal(webhook.Rules[0].APIGroups, []string{"kafka.signet.dev"}) {
+			t.Errorf("%s: rules %+v", webhook.Name, webhook.Rules)
+		}
+		if webhook.ClientConfig.CABundle != nil || *webhook.SideEffects != admissionregistrationv1.SideEffectClassNone || *webhook.FailurePolicy != admissionregistrationv1.Fail {
+			t.Errorf("%s: %+v", webhook.Name, webhook)
+		}
+	}
+	if len(paths) != 2 {
+		t.Errorf("validating webhooks at %v, want two", paths)
+	}
+}
+
+// TestWhichConfigMapsTheControllerMayWrite evaluates the policy that confines the controller.
+func TestWhichConfigMapsTheControllerMayWrite(t *testing.T) {
+	policy := objects[admissionregistrationv1.ValidatingAdmissionPolicy](t, mustRender(t, renderings["default"]...), "ValidatingAdmissionPolicy")[0]
+	const controller = "system:serviceaccount:signet-system:signet-controller"
+	var validations []admissionregistrationv1.MatchCondition
+	for _, v := range policy.Spec.Validations {
+		validations = append(validations, admissionregistrationv1.MatchCondition{Name: v.Message, Expression: v.Expression})
+	}
+	for name, want := range map[string]bool{
+		v1alpha1.ClientConfigName("orders"):    true,
+		v1alpha1.TrustBundleName("orders"):     true,
+		v1alpha1.BrokerConfigName("kafka"):     true,
+		v1alpha1.BrokerShardName("kafka", 1):   true,
+		v1alpha1.BrokerShardName("kafka", 15):  true,
+		v1alpha1.BrokerShardName("kafka", 100): false,
+		"kafka-signet-broker-":                 false,
+		"kafka-signet-broker-x":                false,
+		"kafka-signet-broker-1-x":              false,
+		"kafka-signet-brokers":                 false,
+		"kafka-kafka-client-1":                 false,
+		"kube-root-ca.crt":                     false,
+		"istio-ca-root-cert":                   false,
+		"coredns":                              false,
+		"signet-broker":                        false,
+	} {
+		object := map[string]any{"metadata": map[string]any{"name": name}}
+		for _, operation := range []string{"CREATE", "UPDATE", "DELETE"} {
+			vars := map[string]any{"request": map[string]any{"operation": operation, "userInfo": map[string]any{"username": controller}}, "object": object, "oldObject": object}
+			if operation == "DELETE" {
+				vars["object"] = nil
+			}
+			if !matchConditions(t, policy.Spec.MatchConditions, vars) {
+				t.Fatal("the policy is not about the controller")
+			}
+			if got := matchConditions(t, validations, vars); got != want {
+				t.Errorf("%s of %s: permitted %v, want %v", operation, name, got, want)
+			}
+		}
+	}
+	vars := map[string]any{"request": map[string]any{"operation": "CREATE", "userInfo": map[string]any{"username": "jane"}}}
+	if matchConditions(t, policy.Spec.MatchConditions, vars) {
+		t.Error("the policy confines somebody else")
 	}
 }
 

@@ -23,7 +23,7 @@ import (
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/certs"
 	"github.com/signet-kafka/signet/internal/condition"
-	"github.com/signet-kafka/signet/principal"
+	"github.com/signet-kafka/signet/principal/subject"
 )
 
 // MeshIssuerController keeps the status of MeshIssuers: which CA signs, and whether it can.
@@ -140,9 +140,9 @@ func (r *MeshIssuerController) issuersOfSource(ctx context.Context, ref certs.Re
 }
 
 func subjectOf(c *x509.Certificate) string {
-	subject, err := principal.SubjectString(c.RawSubject)
+	name, err := subject.Parse(c.RawSubject)
 	if err != nil {
 		return c.Subject.String()
 	}
-	return subject
+	return name.String()
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
@@ -52,6 +53,8 @@ const (
 	ReasonAsksForMore        = "AsksForMore"
 	ReasonCertificateDiffers = "CertificateDiffers"
 	ReasonDeclarationInvalid = "DeclarationInvalid"
+	// ReasonNotRecorded means that the ledger does not (yet) give the KafkaUser its principal.
+	ReasonNotRecorded = "PrincipalNotRecorded"
 )
 
 // Refusal is why a request is not signed.
@@ -110,6 +113,13 @@ func Decide(f Facts) (*Grant, *Refusal) {
 		return nil, wait(v1alpha1.ReasonClusterNotFound, "kafkacluster %s does not exist", ref)
 	case !f.Admitted:
 		return nil, deny(v1alpha1.ReasonNamespaceNotAllowed, "kafkacluster %s does not admit namespace %s", ref, f.User.Namespace)
+	}
+	// A stock broker gives this certificate a principal by a static rule, whatever the ledger says: nobody gets one
+	// before the ledger has decided that the principal is his.
+	if recorded := meta.FindStatusCondition(f.User.Status.Conditions, v1alpha1.ConditionMappingRecorded); recorded == nil {
+		return nil, wait(ReasonNotRecorded, "the principal of kafkauser %s/%s is not recorded yet", f.User.Namespace, f.User.Name)
+	} else if recorded.Status != metav1.ConditionTrue {
+		return nil, wait(ReasonNotRecorded, "the principal of kafkauser %s/%s is not recorded: %s", f.User.Namespace, f.User.Name, recorded.Message)
 	}
 	desired, err := certs.DesiredCertificate(f.User, f.Cluster, f.Issuer)
 	if err != nil {

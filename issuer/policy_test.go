@@ -72,12 +72,18 @@ func controlledBy(apiVersion, kind, name string, uid types.UID) []metav1.OwnerRe
 	return []metav1.OwnerReference{{APIVersion: apiVersion, Kind: kind, Name: name, UID: uid, Controller: &yes}}
 }
 
+// mappingRecorded is what the ledger decided of a KafkaUser's principal.
+func mappingRecorded(status metav1.ConditionStatus, reason string) metav1.Condition {
+	return metav1.Condition{Type: v1alpha1.ConditionMappingRecorded, Status: status, Reason: reason, Message: "because of " + reason}
+}
+
 // honest returns the facts of a request as cert-manager makes it for the KafkaUser shop/orders.
 func honest(t testing.TB, key crypto.Signer) Facts {
 	t.Helper()
 	user := &v1alpha1.KafkaUser{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders", UID: "user-uid"},
 		Spec:       v1alpha1.KafkaUserSpec{ClusterRef: v1alpha1.ClusterReference{Namespace: "kafka", Name: "kafka"}},
+		Status:     v1alpha1.KafkaUserStatus{Conditions: []metav1.Condition{mappingRecorded(metav1.ConditionTrue, v1alpha1.ReasonReady)}},
 	}
 	cluster := &v1alpha1.KafkaCluster{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "kafka", Name: "kafka"},
@@ -368,25 +374,56 @@ func swapKey(t *testing.T, text []byte, key *ecdsa.PublicKey) []byte {
 }
 
 func TestDecideWaits(t *testing.T) {
+	ledger := func(status metav1.ConditionStatus, reason string) func(*Facts) {
+		return func(f *Facts) { f.User.Status.Conditions = []metav1.Condition{mappingRecorded(status, reason)} }
+	}
 	for name, test := range map[string]struct {
 		reason string
 		do     func(*Facts)
 	}{
-		"issuer not there":         {v1alpha1.ReasonIssuerNotFound, func(f *Facts) { f.Issuer = nil }},
-		"cluster not there":        {v1alpha1.ReasonClusterNotFound, func(f *Facts) { f.Cluster = nil }},
-		"trust domain of the mesh": {ReasonDeclarationInvalid, func(f *Facts) { f.Cluster.Spec.MeshTrustDomain = "kafka.signet.dev" }},
-		"secret redirected":        {ReasonCertificateDiffers, func(f *Facts) { f.Certificate.Spec.SecretName = "stolen" }},
-		"keystore added":           {ReasonCertificateDiffers, func(f *Facts) { f.Certificate.Spec.Keystores = &cmv1.CertificateKeystores{} }},
-		"declaration changed":      {ReasonCertificateDiffers, func(f *Facts) { f.Cluster.Spec.Certificates.Duration.Duration = 2 * time.Hour }},
+		"ledger silent": {ReasonNotRecorded, func(f *Facts) { f.User.Status.Conditions = nil }},
+		"ledger speaks of something else": {ReasonNotRecorded, func(f *Facts) {
+			f.User.Status.Conditions[0].Type = v1alpha1.ConditionCertificateReady
+		}},
+		"ledger undecided":                 {ReasonNotRecorded, ledger(metav1.ConditionFalse, v1alpha1.ReasonPending)},
+		"principal is another's":           {ReasonNotRecorded, ledger(metav1.ConditionFalse, v1alpha1.ReasonPrincipalConflict)},
+		"subject is another's":             {ReasonNotRecorded, ledger(metav1.ConditionFalse, v1alpha1.ReasonConflict)},
+		"principal is a former owner's":    {ReasonNotRecorded, ledger(metav1.ConditionFalse, v1alpha1.ReasonReserved)},
+		"condition with an unknown status": {ReasonNotRecorded, ledger(metav1.ConditionUnknown, v1alpha1.ReasonReady)},
+		"issuer not there":                 {v1alpha1.ReasonIssuerNotFound, func(f *Facts) { f.Issuer = nil }},
+		"cluster not there":                {v1alpha1.ReasonClusterNotFound, func(f *Facts) { f.Cluster = nil }},
+		"trust domain of the mesh":         {ReasonDeclarationInvalid, func(f *Facts) { f.Cluster.Spec.MeshTrustDomain = "kafka.signet.dev" }},
+		"secret redirected":                {ReasonCertificateDiffers, func(f *Facts) { f.Certificate.Spec.SecretName = "stolen" }},
+		"keystore added":                   {ReasonCertificateDiffers, func(f *Facts) { f.Certificate.Spec.Keystores = &cmv1.CertificateKeystores{} }},
+		"declaration changed":              {ReasonCertificateDiffers, func(f *Facts) { f.Cluster.Spec.Certificates.Duration.Duration = 2 * time.Hour }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := honest(t, p256(t))
 			test.do(&f)
 			grant, refusal := Decide(f)
 			if grant != nil || refusal == nil || refusal.Kind != Wait || refusal.Reason != test.reason {
-				t.Errorf("granted %v, refused %v, want to wait for %s", grant, refusal, test.reason)
+				t.Fatalf("granted %v, refused %v, want to wait for %s", grant, refusal, test.reason)
+			}
+			if test.reason != ReasonNotRecorded {
+				return
+			}
+			if !strings.Contains(refusal.Answer, "kafkauser shop/orders") {
+				t.Errorf("the requester is not told whose principal: %s", refusal.Answer)
+			}
+			if c := f.User.Status.Conditions; len(c) > 0 && c[0].Type == v1alpha1.ConditionMappingRecorded && !strings.Contains(refusal.Answer, c[0].Message) {
+				t.Errorf("the requester is not told why: %s", refusal.Answer)
 			}
 		})
+	}
+}
+
+// TestAttackersLearnNothingOfTheLedger holds that who is denied for good is told so, whatever the ledger says.
+func TestAttackersLearnNothingOfTheLedger(t *testing.T) {
+	f := honest(t, p256(t))
+	f.User.Status.Conditions = []metav1.Condition{mappingRecorded(metav1.ConditionFalse, v1alpha1.ReasonPrincipalConflict)}
+	f.Request.Spec.Username = "jane"
+	if grant, refusal := Decide(f); grant != nil || refusal == nil || refusal.Reason != ReasonRequester || refusal.Answer != opaque {
+		t.Errorf("granted %v, refused %v", grant, refusal)
 	}
 }
 

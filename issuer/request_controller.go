@@ -14,11 +14,13 @@ import (
 	"github.com/go-logr/logr"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -53,6 +55,18 @@ type RequestController struct {
 	Now func() time.Time
 }
 
+// recordedChanged passes updates by which the ledger gives a KafkaUser its principal, or takes it.
+var recordedChanged = predicate.Funcs{
+	CreateFunc: func(event.CreateEvent) bool { return false },
+	DeleteFunc: func(event.DeleteEvent) bool { return false },
+	UpdateFunc: func(e event.UpdateEvent) bool { return isRecorded(e.ObjectOld) != isRecorded(e.ObjectNew) },
+}
+
+func isRecorded(o client.Object) bool {
+	user, ok := o.(*v1alpha1.KafkaUser)
+	return ok && meta.IsStatusConditionTrue(user.Status.Conditions, v1alpha1.ConditionMappingRecorded)
+}
+
 // SetupWithManager registers the controller.
 func (r *RequestController) SetupWithManager(mgr ctrl.Manager) error {
 	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
@@ -63,7 +77,7 @@ func (r *RequestController) SetupWithManager(mgr ctrl.Manager) error {
 	return ctrl.NewControllerManagedBy(mgr).Named("certificaterequest-issuer").
 		For(&cmv1.CertificateRequest{}, builder.WithPredicates(open)).
 		Watches(&cmv1.Certificate{}, handler.EnqueueRequestsFromMapFunc(requestOfCertificate), changed).
-		Watches(&v1alpha1.KafkaUser{}, handler.EnqueueRequestsFromMapFunc(r.requestOfUser), changed).
+		Watches(&v1alpha1.KafkaUser{}, handler.EnqueueRequestsFromMapFunc(r.requestOfUser), builder.WithPredicates(predicate.Or[client.Object](predicate.GenerationChangedPredicate{}, recordedChanged))).
 		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.requestsOfIssuer)).
 		Watches(&v1alpha1.KafkaCluster{}, handler.EnqueueRequestsFromMapFunc(r.requestsOfCluster), changed).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.requestsOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).

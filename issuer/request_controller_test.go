@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
 )
@@ -222,6 +223,83 @@ func TestReconcileWaitsForTheCA(t *testing.T) {
 	}
 	if got := ready(w.request(t)); got != "True Issued" {
 		t.Errorf("Ready is %s after the CA came back", got)
+	}
+}
+
+// TestReconcileWaitsForTheLedger holds that nobody gets a certificate before the ledger decided that the principal is
+// his, nor after it was taken from him, and that the decision ends the wait.
+func TestReconcileWaitsForTheLedger(t *testing.T) {
+	w := newWorld(t, func(f *Facts) { f.User.Status.Conditions = nil }, interceptor.Funcs{})
+	wait := func() {
+		t.Helper()
+		for range 2 {
+			result, err := w.reconcile(t)
+			if err != nil || result.RequeueAfter == 0 {
+				t.Fatal(result, err)
+			}
+		}
+		request := w.request(t)
+		if ready(request) != "False Pending" || request.Status.FailureTime != nil || len(request.Status.Certificate) > 0 {
+			t.Fatalf("status %+v", request.Status)
+		}
+	}
+	record := func(c metav1.Condition) {
+		t.Helper()
+		var user v1alpha1.KafkaUser
+		if err := w.client.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "orders"}, &user); err != nil {
+			t.Fatal(err)
+		}
+		user.Status.Conditions = []metav1.Condition{c}
+		if err := w.client.Update(t.Context(), &user); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wait()
+	for _, reason := range []string{v1alpha1.ReasonPending, v1alpha1.ReasonPrincipalConflict} {
+		record(mappingRecorded(metav1.ConditionFalse, reason))
+		wait()
+	}
+	record(mappingRecorded(metav1.ConditionTrue, v1alpha1.ReasonReady))
+	if _, err := w.reconcile(t); err != nil {
+		t.Fatal(err)
+	}
+	if got := ready(w.request(t)); got != "True Issued" {
+		t.Errorf("Ready is %s after the principal was recorded", got)
+	}
+}
+
+// TestTheLedgersDecisionWakesARequest holds which changes of a KafkaUser's status the request controller looks at:
+// those by which it gets its principal or loses it, and no others, or each of its many writes would be looked at.
+func TestTheLedgersDecisionWakesARequest(t *testing.T) {
+	user := func(conditions ...metav1.Condition) *v1alpha1.KafkaUser {
+		return &v1alpha1.KafkaUser{Status: v1alpha1.KafkaUserStatus{Conditions: conditions}}
+	}
+	yes := mappingRecorded(metav1.ConditionTrue, v1alpha1.ReasonReady)
+	pending, conflict := mappingRecorded(metav1.ConditionFalse, v1alpha1.ReasonPending), mappingRecorded(metav1.ConditionFalse, v1alpha1.ReasonPrincipalConflict)
+	other := metav1.Condition{Type: v1alpha1.ConditionAccessSynced, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady}
+	for name, test := range map[string]struct {
+		before, after client.Object
+		want          bool
+	}{
+		"first recorded":            {user(), user(yes), true},
+		"recorded after a wait":     {user(pending), user(yes), true},
+		"dispute resolved":          {user(conflict), user(yes, other), true},
+		"taken away":                {user(yes), user(conflict), true},
+		"being recorded anew":       {user(yes), user(pending), true},
+		"condition removed":         {user(yes), user(), true},
+		"still waiting":             {user(), user(pending), false},
+		"waiting for another thing": {user(pending), user(conflict), false},
+		"another condition":         {user(yes), user(yes, other), false},
+		"nothing":                   {user(yes), user(yes), false},
+		"another kind":              {&corev1.Namespace{}, &corev1.Namespace{}, false},
+	} {
+		if got := recordedChanged.Update(event.UpdateEvent{ObjectOld: test.before, ObjectNew: test.after}); got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+	// GenerationChangedPredicate, which stands beside it, passes these.
+	if recordedChanged.Create(event.CreateEvent{Object: user(yes)}) || recordedChanged.Delete(event.DeleteEvent{Object: user(yes)}) {
+		t.Error("passes a creation or a deletion")
 	}
 }
 

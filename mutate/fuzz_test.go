@@ -5,18 +5,26 @@ package mutate
 
 import (
 	"encoding/json"
+	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/principal"
 )
 
-// FuzzPods sends any JSON as a pod. The webhook never panics; whatever it makes of a pod that the API server could
-// have sent only adds, and is stable under a second pass.
-func FuzzPods(f *testing.F) {
-	files, err := filepath.Glob("testdata/pods/*.in.yaml")
+// addObjects makes seeds of the objects of the cases that the pattern names.
+func addObjects(f *testing.F, pattern string) {
+	f.Helper()
+	files, err := filepath.Glob(pattern)
 	if err != nil || len(files) == 0 {
 		f.Fatalf("no seeds: %v", err)
 	}
@@ -29,12 +37,18 @@ func FuzzPods(f *testing.F) {
 		if err := yaml.Unmarshal(text, &in); err != nil {
 			f.Fatal(err)
 		}
-		pod, err := json.Marshal(in.Object)
+		object, err := json.Marshal(in.Object)
 		if err != nil {
 			f.Fatal(err)
 		}
-		f.Add(pod)
+		f.Add(object)
 	}
+}
+
+// FuzzPods sends any JSON as a pod. The webhook never panics; whatever it makes of a pod that the API server could
+// have sent only adds, and is stable under a second pass.
+func FuzzPods(f *testing.F) {
+	addObjects(f, "testdata/pods/*.in.yaml")
 	reader := loadCache(f)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var object any
@@ -51,6 +65,59 @@ func FuzzPods(f *testing.F) {
 		in := input{Object: pod}
 		response, sent := podWebhook(t, reader).post(t, in)
 		checkPatch(t, podWebhook(t, reader), in, sent, response)
+	})
+}
+
+// FuzzPrincipalMappings sends any JSON as a new PrincipalMapping. The webhook never panics and says the same twice; what
+// it admits is in force once it is in the ledger, and puts nothing out of force that was there.
+func FuzzPrincipalMappings(f *testing.F) {
+	addObjects(f, "testdata/principalmappings/*.in.yaml")
+	reader := loadCache(f)
+	cluster := reader.clusters[client.ObjectKey{Namespace: "kafka", Name: "kafka"}]
+	ledger, err := ledgerOf(f.Context(), reader, &cluster)
+	if err != nil {
+		f.Fatal(err)
+	}
+	everybody := func(v1alpha1.MappingOwner) bool { return true }
+	before := principal.Judge(&cluster, ledger, everybody)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var object any
+		if json.Unmarshal(text, &object) != nil {
+			return
+		}
+		in := input{Object: object}
+		in.Request.Namespace = "kafka"
+		mappingWebhook(t, reader).post(t, in)
+
+		// The API server sends what it has decoded, under a name that is new.
+		var candidate v1alpha1.PrincipalMapping
+		if json.Unmarshal(text, &candidate) != nil {
+			return
+		}
+		candidate.ObjectMeta = metav1.ObjectMeta{Namespace: "kafka", Name: "fuzzed", CreationTimestamp: candidate.CreationTimestamp}
+		in.Object = candidate
+		response, _ := mappingWebhook(t, reader).post(t, in)
+		if again, _ := mappingWebhook(t, reader).post(t, in); !reflect.DeepEqual(again, response) {
+			t.Errorf("the same mapping gives another response: %+v, then %+v", response, again)
+		}
+		if !response.Allowed {
+			if response.Result.Code != http.StatusUnprocessableEntity || response.Result.Message == "" {
+				t.Errorf("refused by %+v", response.Result)
+			}
+			return
+		}
+		if candidate.Spec.Cluster != "kafka" {
+			return
+		}
+		after := principal.Judge(&cluster, append(slices.Clone(ledger), candidate), everybody)
+		if v := after["fuzzed"]; v.Reason != v1alpha1.ReasonReady {
+			t.Errorf("admitted, then %s: %s", v.Reason, v.Message)
+		}
+		for name, v := range before {
+			if v.Reason == v1alpha1.ReasonReady && after[name].Reason != v1alpha1.ReasonReady {
+				t.Errorf("admitted, and %s is %s: %s", name, after[name].Reason, after[name].Message)
+			}
+		}
 	})
 }
 

@@ -28,6 +28,8 @@ const (
 	PathPods = "/mutate-pods"
 	// PathKafkaUsers is the path of the validating webhook for KafkaUsers.
 	PathKafkaUsers = "/validate-kafkausers"
+	// PathPrincipalMappings is the path of the validating webhook for PrincipalMappings.
+	PathPrincipalMappings = "/validate-principalmappings"
 )
 
 // Pods is the mutating webhook for the creation of pods. Every other request passes untouched.
@@ -109,7 +111,7 @@ type KafkaUsers struct {
 	decisions *Decisions
 }
 
-// NewKafkaUsers returns a handler that reads KafkaClusters from the reader, which is an informer cache.
+// NewKafkaUsers returns a handler that reads KafkaClusters and PrincipalMappings from the reader, which is an informer cache.
 func NewKafkaUsers(reader client.Reader, rules UserRules, decisions *Decisions) *KafkaUsers {
 	return &KafkaUsers{reader: reader, rules: rules, decisions: decisions}
 }
@@ -146,7 +148,15 @@ func (h *KafkaUsers) Handle(ctx context.Context, req admission.Request) admissio
 		h.decisions.count("kafkausers", resultFailed, ReasonCache)
 		return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkacluster %s: %w", reference, err))
 	}
-	problems, warnings := JudgeUser(old, user, cluster, h.rules)
+	var ledger []v1alpha1.PrincipalMapping
+	if cluster != nil {
+		var err error
+		if ledger, err = ledgerOf(ctx, h.reader, cluster); err != nil {
+			h.decisions.count("kafkausers", resultFailed, ReasonCache)
+			return admission.Errored(http.StatusInternalServerError, err)
+		}
+	}
+	problems, warnings := JudgeUser(old, user, cluster, ledger, h.rules)
 	if len(problems) == 0 {
 		return h.admit().WithWarnings(warnings...)
 	}

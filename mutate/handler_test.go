@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -33,15 +34,36 @@ import (
 	"github.com/signet-kafka/signet/access"
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/principal"
+	"github.com/signet-kafka/signet/principal/subject"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// cache is an informer cache that holds what a file says. It refuses to list, as it would have to for a selector.
+// cache is an informer cache that holds what a file says. It lists the PrincipalMappings of a namespace, in no order
+// that means anything, and refuses to list anything else, as it would have to for a selector.
 type cache struct {
 	client.Reader
 	users    map[client.ObjectKey]v1alpha1.KafkaUser
 	clusters map[client.ObjectKey]v1alpha1.KafkaCluster
+	mappings []v1alpha1.PrincipalMapping
+}
+
+func (c cache) List(_ context.Context, into client.ObjectList, opts ...client.ListOption) error {
+	list, ok := into.(*v1alpha1.PrincipalMappingList)
+	if !ok {
+		return fmt.Errorf("the webhook must not list %T", into)
+	}
+	var options client.ListOptions
+	options.ApplyOptions(opts)
+	if options.Namespace == "" || options.LabelSelector != nil || options.FieldSelector != nil {
+		return fmt.Errorf("the webhook must not list by %+v", options)
+	}
+	for _, i := range rand.Perm(len(c.mappings)) {
+		if c.mappings[i].Namespace == options.Namespace {
+			list.Items = append(list.Items, c.mappings[i])
+		}
+	}
+	return nil
 }
 
 func (c cache) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
@@ -85,6 +107,12 @@ func loadCache(t testing.TB) cache {
 				t.Fatal(err)
 			}
 			c.clusters[client.ObjectKeyFromObject(&cluster)] = cluster
+		case "PrincipalMapping":
+			var mapping v1alpha1.PrincipalMapping
+			if err := yaml.UnmarshalStrict([]byte(document), &mapping); err != nil {
+				t.Fatal(err)
+			}
+			c.mappings = append(c.mappings, mapping)
 		default:
 			t.Fatalf("cache.yaml: unexpected kind %q", kind.Kind)
 		}
@@ -149,14 +177,19 @@ func userWebhook(t testing.TB, reader client.Reader) *webhook {
 			}
 			return problems
 		},
-		Subject: func(subject string) error {
-			if principal.CheckSubject(subject) != nil {
+		Subject: func(text string) error {
+			if subject.Check(text) != nil {
 				return errors.New("by syntax")
 			}
 			return nil
 		},
+		Claimed: principal.Claimed,
 	}
 	return newWebhook(t, func(d *Decisions) admission.Handler { return NewKafkaUsers(reader, rules, d) })
+}
+
+func mappingWebhook(t testing.TB, reader client.Reader) *webhook {
+	return newWebhook(t, func(d *Decisions) admission.Handler { return NewPrincipalMappings(reader, principal.Refused, d) })
 }
 
 // post sends an AdmissionReview over HTTP and returns the response in it.
@@ -379,6 +412,41 @@ func TestKafkaUsers(t *testing.T) {
 	})
 }
 
+func TestPrincipalMappings(t *testing.T) {
+	reader := loadCache(t)
+	cases(t, "principalmappings", func(t *testing.T, in input) output {
+		w := mappingWebhook(t, reader)
+		response, _ := w.post(t, in)
+		if len(response.Patch) > 0 {
+			t.Errorf("a validating webhook patches: %s", response.Patch)
+		}
+		return toOutput(t, w, response)
+	})
+}
+
+// TestLedgerOfTheCases holds which mappings of cache.yaml are in force: the cases rest on it.
+func TestLedgerOfTheCases(t *testing.T) {
+	reader := loadCache(t)
+	cluster := reader.clusters[client.ObjectKey{Namespace: "kafka", Name: "kafka"}]
+	ledger, err := ledgerOf(t.Context(), reader, &cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"shop.checkout": v1alpha1.ReasonReady, "billing.ledger": v1alpha1.ReasonReady, "legacy": v1alpha1.ReasonReady, "partner": v1alpha1.ReasonReady,
+		"acme": v1alpha1.ReasonReady, "late": v1alpha1.ReasonConflict, "shop.second": v1alpha1.ReasonConflict,
+	}
+	verdicts := principal.Judge(&cluster, ledger, func(v1alpha1.MappingOwner) bool { return true })
+	for name, verdict := range verdicts {
+		if verdict.Reason != want[name] {
+			t.Errorf("%s: %s: %s, want %q", name, verdict.Reason, verdict.Message, want[name])
+		}
+	}
+	if len(verdicts) != len(want) {
+		t.Errorf("%d mappings of the cluster, want %d: those of another cluster or namespace do not count", len(verdicts), len(want))
+	}
+}
+
 // silent is a cache that does not answer.
 type silent struct{ client.Reader }
 
@@ -386,7 +454,16 @@ func (silent) Get(context.Context, client.ObjectKey, client.Object, ...client.Ge
 	return errors.New("informer not synced")
 }
 
+// halfSynced is a cache whose informer for PrincipalMappings does not answer.
+type halfSynced struct{ cache }
+
+func (halfSynced) List(context.Context, client.ObjectList, ...client.ListOption) error {
+	return errors.New("informer not synced")
+}
+
 func TestFailures(t *testing.T) {
+	half := halfSynced{loadCache(t)}
+	inKafka := map[string]any{"spec": map[string]any{"clusterRef": map[string]any{"name": "kafka", "namespace": "kafka"}}}
 	declared := map[string]any{"metadata": map[string]any{"annotations": map[string]any{"kafka.signet.dev/user": "orders"}}}
 	for name, test := range map[string]struct {
 		webhook *webhook
@@ -394,14 +471,23 @@ func TestFailures(t *testing.T) {
 		code    int32
 		counted string
 	}{
-		"pods: the cache does not answer":  {podWebhook(t, silent{}), declared, 500, "1x pods failed Cache"},
-		"pods: not a pod":                  {podWebhook(t, silent{}), map[string]any{"spec": "none"}, 400, "1x pods failed Undecodable"},
-		"pods: no object":                  {podWebhook(t, silent{}), nil, 400, "1x pods failed Undecodable"},
-		"users: the cache does not answer": {userWebhook(t, silent{}), map[string]any{}, 500, "1x kafkausers failed Cache"},
-		"users: not a KafkaUser":           {userWebhook(t, silent{}), []string{"x"}, 400, "1x kafkausers failed Undecodable"},
+		"pods: the cache does not answer":      {podWebhook(t, silent{}), declared, 500, "1x pods failed Cache"},
+		"pods: not a pod":                      {podWebhook(t, silent{}), map[string]any{"spec": "none"}, 400, "1x pods failed Undecodable"},
+		"pods: no object":                      {podWebhook(t, silent{}), nil, 400, "1x pods failed Undecodable"},
+		"users: the cache does not answer":     {userWebhook(t, silent{}), map[string]any{}, 500, "1x kafkausers failed Cache"},
+		"users: not a KafkaUser":               {userWebhook(t, silent{}), []string{"x"}, 400, "1x kafkausers failed Undecodable"},
+		"users: the ledger does not answer":    {userWebhook(t, half), inKafka, 500, "1x kafkausers failed Cache"},
+		"mappings: the cache does not answer":  {mappingWebhook(t, silent{}), map[string]any{}, 500, "1x principalmappings failed Cache"},
+		"mappings: the ledger does not answer": {mappingWebhook(t, half), map[string]any{"spec": map[string]any{"cluster": "kafka"}}, 500, "1x principalmappings failed Cache"},
+		"mappings: not a PrincipalMapping":     {mappingWebhook(t, silent{}), []string{"x"}, 400, "1x principalmappings failed Undecodable"},
+		"mappings: no object":                  {mappingWebhook(t, silent{}), nil, 400, "1x principalmappings failed Undecodable"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			response, _ := test.webhook.post(t, input{Object: test.object})
+			in := input{Object: test.object}
+			if strings.HasPrefix(name, "mappings") {
+				in.Request.Namespace = "kafka"
+			}
+			response, _ := test.webhook.post(t, in)
 			if response.Allowed || response.Result.Code != test.code {
 				t.Errorf("response %+v, want code %d", response, test.code)
 			}

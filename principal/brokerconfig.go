@@ -4,92 +4,91 @@
 package principal
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf16"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/principal/mapping"
 )
 
-// MappingFileVersion is the version of the format of mapping.json.
-const MappingFileVersion = 1
-
-// maxBrokerConfig bounds what goes into one ConfigMap, in bytes; etcd refuses requests above 1.5 MiB and the API server
-// ConfigMaps above 1 MiB.
+// maxBrokerConfig bounds what goes into one ConfigMap, in bytes: the API server refuses ConfigMaps above 1 MiB.
 const maxBrokerConfig = 1 << 20
 
-// MappingFile is the content of mapping.json: every subject in force and the principal that it is.
-type MappingFile struct {
-	// Version of the format: MappingFileVersion.
-	Version int `json:"version"`
-	// Cluster is the KafkaCluster, namespace/name.
-	Cluster string `json:"cluster"`
-	// Exact maps certificate subjects (RFC 2253) to principal names, without the type.
-	Exact map[string]string `json:"exact"`
-	// SPIFFE maps SPIFFE IDs to principal names, without the type.
-	SPIFFE map[string]string `json:"spiffe"`
-}
+// PrincipalBuilderClass is the class in Signet's jar for brokers.
+const PrincipalBuilderClass = "dev.signet.kafka.broker.SignetPrincipalBuilder"
 
 // BrokerConfig is what the brokers of one cluster mount.
 type BrokerConfig struct {
 	// Data of the ConfigMap, by v1alpha1.Key….
 	Data map[string]string
-	// Generation is a hash of the data; it changes with it.
-	Generation string
+	// Shards are the data of further ConfigMaps, each with one file, where mapping.json is too large for one.
+	Shards []map[string]string
 	// Skipped are subjects in force that a stock broker cannot be told about; mapping.json has them.
 	Skipped []string
 }
 
-// RenderBrokerConfig renders the broker ConfigMap of a cluster. clientCA (PEM) is what brokers trust for clients. It
-// errs where the result is larger than a ConfigMap may be.
-func RenderBrokerConfig(cluster *v1alpha1.KafkaCluster, clientCA []byte, entries []Entry) (BrokerConfig, error) {
-	file := MappingFile{
-		Version: MappingFileVersion,
-		Cluster: cluster.Namespace + "/" + cluster.Name,
-		Exact:   map[string]string{ControllerSubject(cluster).String(): strings.TrimPrefix(ForController(cluster.Namespace, cluster.Name), TypeUser)},
-		SPIFFE:  map[string]string{},
+// RenderBrokerConfig renders what brokers of a cluster mount. clientCA (PEM) is what they trust for clients; generation
+// goes into mapping.json. The same entries in any order give the same result. It errs where the result is larger than
+// the ConfigMaps may be.
+func RenderBrokerConfig(cluster *v1alpha1.KafkaCluster, clientCA []byte, entries []Entry, generation int64) (BrokerConfig, error) {
+	name := cluster.Namespace + "/" + cluster.Name
+	file := mapping.File{
+		Cluster: name, Generation: generation, MeshTrustDomain: cluster.Spec.MeshTrustDomain, Unmapped: mapping.Refuse,
+		Exact:  map[string]string{ControllerSubject(cluster).String(): strings.TrimPrefix(ForController(cluster.Namespace, cluster.Name), TypeUser)},
+		SPIFFE: map[string]string{},
+	}
+	if cluster.Spec.Policy.Unmapped == v1alpha1.UnmappedExplicit {
+		file.Unmapped = mapping.Explicit
 	}
 	entries = slices.Clone(entries)
-	slices.SortFunc(entries, func(a, b Entry) int { return strings.Compare(a.Subject, b.Subject) })
+	slices.SortFunc(entries, func(a, b Entry) int {
+		return cmp.Or(strings.Compare(a.Subject, b.Subject), strings.Compare(a.Principal, b.Principal))
+	})
 	for _, e := range entries {
-		names := file.Exact
-		if e.SPIFFE {
-			names = file.SPIFFE
+		principal := strings.TrimPrefix(e.Principal, TypeUser)
+		switch e.Kind {
+		case KindExact:
+			file.Exact[e.Subject] = principal
+		case KindSPIFFE:
+			file.SPIFFE[e.Subject] = principal
+		case KindPattern:
+			file.Patterns = append(file.Patterns, mapping.PatternEntry{Pattern: e.Subject, Principal: principal})
 		}
-		names[e.Subject] = strings.TrimPrefix(e.Principal, TypeUser)
 	}
-	mapping, err := json.MarshalIndent(file, "", " ")
+	rules, skipped, err := StaticRules(cluster, entries)
 	if err != nil {
-		return BrokerConfig{}, fmt.Errorf("render mapping.json of kafkacluster %s: %w", file.Cluster, err)
+		return BrokerConfig{}, err
 	}
-	rules, skipped := StaticRules(cluster, entries)
-	config := BrokerConfig{
-		Data: map[string]string{
-			v1alpha1.KeyClientCA:         string(clientCA),
-			v1alpha1.KeyMappingRules:     rules,
-			v1alpha1.KeyMappingFile:      string(mapping) + "\n",
-			v1alpha1.KeyServerProperties: serverProperties(cluster, rules),
-		},
-		Skipped: skipped,
+	config := BrokerConfig{Skipped: skipped, Data: map[string]string{
+		v1alpha1.KeyClientCA:               string(clientCA),
+		v1alpha1.KeyMappingRules:           rules,
+		v1alpha1.KeyServerProperties:       serverProperties(cluster, rules),
+		v1alpha1.KeySignetServerProperties: serverProperties(cluster, ""),
+	}}
+	room := maxBrokerConfig - len(mapping.FileName)
+	for key, value := range config.Data {
+		room -= len(key) + len(value)
 	}
-	size := 0
-	hash := sha256.New()
-	for _, key := range []string{v1alpha1.KeyClientCA, v1alpha1.KeyMappingRules, v1alpha1.KeyMappingFile, v1alpha1.KeyServerProperties} {
-		size += len(key) + len(config.Data[key])
-		fmt.Fprintf(hash, "%s %d\n%s", key, len(config.Data[key]), config.Data[key])
+	if room <= 0 {
+		return BrokerConfig{}, fmt.Errorf("broker configuration of kafkacluster %s is larger than a ConfigMap (%d bytes): %d bytes of it are ssl.principal.mapping.rules: remove PrincipalMappings of foreign subjects that are not needed any more", name, maxBrokerConfig, len(rules))
 	}
-	if size > maxBrokerConfig {
-		return BrokerConfig{}, fmt.Errorf("broker configuration of kafkacluster %s has %d bytes, more than the %d of a ConfigMap: remove PrincipalMappings that are not needed any more", file.Cluster, size, maxBrokerConfig)
+	files, err := mapping.Render(file, room)
+	if err != nil {
+		return BrokerConfig{}, err
 	}
-	config.Generation = hex.EncodeToString(hash.Sum(nil))[:16]
+	config.Data[v1alpha1.KeyMappingFile] = files[mapping.FileName]
+	for i := 1; i < len(files); i++ {
+		shard := mapping.ShardName(i)
+		config.Shards = append(config.Shards, map[string]string{shard: files[shard]})
+	}
 	return config, nil
 }
 
-// serverProperties renders the fragment that a broker appends to its server.properties.
+// serverProperties renders the fragment that a broker appends to its server.properties: of a stock broker with these
+// rules, or, without, of one with Signet's jar.
 func serverProperties(cluster *v1alpha1.KafkaCluster, rules string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# For the brokers of KafkaCluster %s/%s. Append it to server.properties; mount this ConfigMap at %s.\n", cluster.Namespace, cluster.Name, v1alpha1.BrokerConfigPath)
@@ -101,7 +100,12 @@ func serverProperties(cluster *v1alpha1.KafkaCluster, rules string) string {
 		b.WriteString(prefix + "ssl.client.auth=required\n")
 		b.WriteString(prefix + "ssl.truststore.type=PEM\n")
 		b.WriteString(prefix + "ssl.truststore.location=" + v1alpha1.BrokerConfigPath + "/" + v1alpha1.KeyClientCA + "\n")
-		b.WriteString(prefix + "ssl.principal.mapping.rules=" + propertyValue(rules) + "\n")
+		if rules != "" {
+			b.WriteString(prefix + "ssl.principal.mapping.rules=" + propertyValue(rules) + "\n")
+			continue
+		}
+		b.WriteString(prefix + "principal.builder.class=" + PrincipalBuilderClass + "\n")
+		b.WriteString(prefix + "signet.mapping.file=" + v1alpha1.BrokerConfigPath + "/" + v1alpha1.KeyMappingFile + "\n")
 	}
 	supers := append([]string{ForController(cluster.Namespace, cluster.Name)}, cluster.Spec.SuperUsers...)
 	b.WriteString("super.users=" + propertyValue(strings.Join(supers, ";")) + "\n")

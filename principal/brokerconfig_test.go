@@ -4,11 +4,19 @@
 package principal
 
 import (
+	"errors"
 	"flag"
+	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/principal/mapping"
+	"github.com/signet-kafka/signet/principal/rules"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -17,12 +25,13 @@ func TestRenderBrokerConfig(t *testing.T) {
 	cluster := kafka()
 	cluster.Spec.SuperUsers = []string{"User:CN=broker,O=Bücher AG"}
 	entries := []Entry{
-		{Subject: "CN=orders,OU=shop,O=signet", Principal: "User:shop.orders"},
-		{Subject: "spiffe://kafka.signet.dev/user/shop/orders", SPIFFE: true, Principal: "User:shop.orders"},
-		{Subject: `CN=a/b\,c,O=Acme $1`, Principal: "User:legacy$1"},
-		{Subject: "CN=" + strings.Repeat("x", maxRuleLength), Principal: "User:long"},
+		{KindExact, "CN=orders,OU=shop,O=signet", "User:shop.orders"},
+		{KindSPIFFE, "spiffe://kafka.signet.dev/user/shop/orders", "User:shop.orders"},
+		{KindExact, `CN=a/b\,c,O=Acme $1`, "User:legacy$1"},
+		{KindExact, "CN=" + strings.Repeat("x", 1000), "User:long"},
+		{KindPattern, `CN=([a-z]+)/([0-9]+)\.acme,O=Acme`, "User:acme.$2$$$1/"},
 	}
-	config, err := RenderBrokerConfig(cluster, []byte("-----BEGIN CERTIFICATE-----\n"), entries)
+	config, err := RenderBrokerConfig(cluster, []byte("-----BEGIN CERTIFICATE-----\n"), entries, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,30 +53,142 @@ func TestRenderBrokerConfig(t *testing.T) {
 			t.Errorf("%s:\n%s\nwant:\n%s", key, got, want)
 		}
 	}
-	again, err := RenderBrokerConfig(cluster, []byte("-----BEGIN CERTIFICATE-----\n"), []Entry{entries[3], entries[2], entries[1], entries[0]})
-	if err != nil || again.Generation != config.Generation {
-		t.Errorf("generation %s, %v after another order of the same entries; want %s", again.Generation, err, config.Generation)
+	slices.Reverse(entries)
+	again, err := RenderBrokerConfig(cluster, []byte("-----BEGIN CERTIFICATE-----\n"), entries, 3)
+	if err != nil || !maps.Equal(again.Data, config.Data) {
+		t.Errorf("another order of the same entries gave another result, %v", err)
 	}
-	fewer, err := RenderBrokerConfig(cluster, nil, entries)
-	if err != nil || fewer.Generation == config.Generation {
-		t.Errorf("generation %s, %v although the client CA changed", fewer.Generation, err)
+	if _, err := mapping.Parse([]byte(config.Data[v1alpha1.KeyMappingFile]), nil); err != nil {
+		t.Errorf("the mapping file cannot be read: %v", err)
+	}
+	if _, err := rules.Parse(config.Data[v1alpha1.KeyMappingRules]); err != nil {
+		t.Errorf("the rules cannot be read: %v", err)
+	}
+}
+
+// TestRulesAndMappingFileAgree is the law of a cluster's two answers: a stock broker and one with Signet's jar give
+// every subject of the ledger the same principal.
+func TestRulesAndMappingFileAgree(t *testing.T) {
+	for _, template := range []string{"", "{name}@{namespace}", "{namespace}-{name}", "CN={namespace}-{serviceAccount}"} {
+		cluster := kafka()
+		cluster.Spec.PrincipalTemplate = template
+		var entries []Entry
+		for _, namespace := range []string{"shop", "a-b"} {
+			for _, name := range []string{"orders", "x1"} {
+				u := user(namespace, name)
+				u.Spec.Workload = &v1alpha1.Workload{ServiceAccountName: name + ".sa"}
+				principal, err := ForUser(cluster, u)
+				if err != nil {
+					t.Fatal(err)
+				}
+				entries = append(entries, Entry{KindExact, SubjectOf(cluster, namespace, name).String(), principal})
+			}
+		}
+		entries = append(entries,
+			Entry{KindExact, `CN=a\, b \+ c/d$1,O=Acme`, "User:legacy $1/"},
+			Entry{KindExact, "CN=Bücher,O=Acme", "User:bücher"},
+			Entry{KindExact, `1.2.840.113549.1.9.1=#1603614062,CN=mail`, "User:mail"},
+			Entry{KindPattern, `CN=([a-z]+)/([0-9]+)\.acme,O=Acme`, "User:acme.$2$$$1"})
+		config, err := RenderBrokerConfig(cluster, nil, entries, 1)
+		if err != nil || len(config.Skipped) > 0 {
+			t.Fatalf("%q: %v, skipped %v", template, err, config.Skipped)
+		}
+		set, err := mapping.Parse([]byte(config.Data[v1alpha1.KeyMappingFile]), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := rules.Parse(config.Data[v1alpha1.KeyMappingRules])
+		if err != nil {
+			t.Fatal(err)
+		}
+		subjects := map[string]string{"CN=web/12.acme,O=Acme": "acme.12$web", ControllerSubject(cluster).String(): "signet:kafka.kafka"}
+		for _, e := range entries {
+			if e.Kind == KindExact {
+				subjects[e.Subject] = strings.TrimPrefix(e.Principal, TypeUser)
+			}
+		}
+		for subject, want := range subjects {
+			stock, err := list.Principal(subject)
+			if err != nil || stock.Name != want {
+				t.Errorf("%q: stock rules give %s %q, %v; want %q", template, subject, stock.Name, err, want)
+			}
+			exact, err := set.Explain(subject, "")
+			if err != nil || exact.Name != want {
+				t.Errorf("%q: the mapping file gives %s %q, %v; want %q", template, subject, exact.Name, err, want)
+			}
+		}
+		for _, stranger := range []string{"", "CN=stranger", "CN=orders,OU=shop,O=signet,C=DE", "CN=orders,OU=shop,O=signetx", "CN=web/12.acme,O=Acme,C=DE"} {
+			if got, err := list.Principal(stranger); !errors.Is(err, rules.ErrNoMatch) {
+				t.Errorf("%q: stock rules give %q %q, %v", template, stranger, got.Name, err)
+			}
+			if got, err := set.Explain(stranger, ""); err == nil {
+				t.Errorf("%q: the mapping file gives %q %q", template, stranger, got.Name)
+			}
+		}
 	}
 }
 
 func TestAddingAUserLeavesTheStaticRulesAlone(t *testing.T) {
-	before, _ := StaticRules(kafka(), nil)
-	after, _ := StaticRules(kafka(), []Entry{{Subject: SubjectOf(kafka(), "shop", "orders").String(), Principal: ForUser("shop", "orders")}})
-	if before != after || strings.Contains(before, "DEFAULT") {
-		t.Fatalf("rules before: %s\nafter: %s", before, after)
+	user := []Entry{{KindExact, SubjectOf(kafka(), "shop", "orders").String(), "User:shop.orders"}}
+	before, _, err := StaticRules(kafka(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, _, err := StaticRules(kafka(), user)
+	if err != nil || before != after || strings.Contains(before, "DEFAULT") {
+		t.Fatalf("rules before: %s\nafter: %s, %v", before, after, err)
+	}
+	// With a template by which two users could share a principal, no rule may speak for users that nobody judged.
+	cluster := kafka()
+	cluster.Spec.PrincipalTemplate = "{namespace}-{name}"
+	if none, _, err := StaticRules(cluster, nil); err != nil || strings.Contains(none, "[a-z0-9-]") {
+		t.Errorf("rules: %s, %v", none, err)
+	}
+}
+
+func TestRenderBrokerConfigShardsTenThousandUsers(t *testing.T) {
+	var entries []Entry
+	for i := range 10000 {
+		name := fmt.Sprintf("user-%d", i)
+		entries = append(entries,
+			Entry{KindExact, SubjectOf(kafka(), "namespace", name).String(), "User:namespace." + name},
+			Entry{KindSPIFFE, "spiffe://kafka.signet.dev/user/namespace/" + name, "User:namespace." + name},
+			Entry{KindSPIFFE, "spiffe://cluster.local/ns/namespace/sa/" + name, "User:namespace." + name})
+	}
+	config, err := RenderBrokerConfig(kafka(), nil, entries, 1)
+	if err != nil || len(config.Shards) == 0 {
+		t.Fatalf("%d shards, %v", len(config.Shards), err)
+	}
+	size := func(data map[string]string) (n int) {
+		for key, value := range data {
+			n += len(key) + len(value)
+		}
+		return n
+	}
+	for i, data := range append(config.Shards, config.Data) {
+		if size(data) > maxBrokerConfig {
+			t.Errorf("ConfigMap %d has %d bytes", i, size(data))
+		}
+	}
+	set, err := mapping.Parse([]byte(config.Data[v1alpha1.KeyMappingFile]), func(file string) ([]byte, error) {
+		for _, shard := range config.Shards {
+			if text, ok := shard[file]; ok {
+				return []byte(text), nil
+			}
+		}
+		return nil, os.ErrNotExist
+	})
+	if err != nil || set.Len() != len(entries)+1 {
+		t.Errorf("read %d entries of %d, %v", set.Len(), len(entries)+1, err)
 	}
 }
 
 func TestRenderBrokerConfigRefusesWhatNoConfigMapHolds(t *testing.T) {
 	var entries []Entry
-	for range 1200 {
-		entries = append(entries, Entry{Subject: "CN=" + strings.Repeat("x", 1000) + string(rune('a'+len(entries)%26)) + strings.Repeat("y", len(entries)), Principal: "User:x"})
+	for i := range 2000 {
+		entries = append(entries, Entry{KindExact, fmt.Sprintf("CN=%s%d", strings.Repeat("x", 700), i), "User:x"})
 	}
-	if _, err := RenderBrokerConfig(kafka(), nil, entries); err == nil || !strings.Contains(err.Error(), "kafka/kafka") {
+	if _, err := RenderBrokerConfig(kafka(), nil, entries, 1); err == nil || !strings.Contains(err.Error(), "kafka/kafka") {
 		t.Fatalf("RenderBrokerConfig = %v, want an error that names the cluster", err)
 	}
 }

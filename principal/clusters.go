@@ -7,7 +7,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -32,7 +34,7 @@ import (
 // ledger, and a thousand users are often created at once.
 const batchDelay = 200 * time.Millisecond
 
-// generationAnnotation carries the hash of the broker configuration on its ConfigMap.
+// generationAnnotation carries the generation of the broker configuration on its ConfigMaps.
 const generationAnnotation = v1alpha1.AnnotationPrefix + "generation"
 
 // ClientTrust returns the certificates (PEM) that the brokers of a cluster must trust for clients.
@@ -120,6 +122,7 @@ func (r *Clusters) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("judge ledger of kafkacluster %s: %w", req, err)
 	}
+	before := cluster.Status.BrokerConfigGeneration
 	want, err := r.render(ctx, &cluster, entries)
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("render broker configuration of kafkacluster %s: %w", req, err)
@@ -127,10 +130,11 @@ func (r *Clusters) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	want.Type, want.ObservedGeneration, want.LastTransitionTime = v1alpha1.ConditionBrokerConfigRendered, cluster.Generation, metav1.NewTime(r.Now())
 	next, changed := condition.Next(cluster.Status.Conditions, want)
 	users, admin, config := int32(min(len(alive), 1<<30)), ForController(cluster.Namespace, cluster.Name), v1alpha1.BrokerConfigName(cluster.Name)
-	if !changed && cluster.Status.Users == users && cluster.Status.AdminPrincipal == admin && cluster.Status.BrokerConfig == config {
+	generation := cluster.Status.BrokerConfigGeneration
+	if !changed && before == generation && cluster.Status.Users == users && cluster.Status.AdminPrincipal == admin && cluster.Status.BrokerConfig == config {
 		return ctrl.Result{}, nil
 	}
-	status := apply.KafkaClusterStatus().WithUsers(users).WithAdminPrincipal(admin).WithBrokerConfig(config).WithConditions(next)
+	status := apply.KafkaClusterStatus().WithUsers(users).WithAdminPrincipal(admin).WithBrokerConfig(config).WithBrokerConfigGeneration(generation).WithConditions(next)
 	if err := r.Client.Status().Apply(ctx, apply.KafkaCluster(cluster.Name, cluster.Namespace).WithStatus(status), fieldOwner, client.ForceOwnership); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("write status of kafkacluster %s: %w", req, err)
 	}
@@ -197,7 +201,7 @@ func (r *Clusters) writeVerdict(ctx context.Context, m *v1alpha1.PrincipalMappin
 	return nil
 }
 
-// render writes the broker ConfigMap where its content changed. Where the client CA cannot be had, the last one stays.
+// render writes the broker ConfigMaps where their content changed, and sets the generation in the cluster's status. Where the client CA cannot be had, the last one stays.
 func (r *Clusters) render(ctx context.Context, cluster *v1alpha1.KafkaCluster, entries []Entry) (metav1.Condition, error) {
 	no := func(reason string, err error) (metav1.Condition, error) {
 		return metav1.Condition{Status: metav1.ConditionFalse, Reason: reason, Message: err.Error()}, nil
@@ -209,47 +213,98 @@ func (r *Clusters) render(ctx context.Context, cluster *v1alpha1.KafkaCluster, e
 		}
 		return metav1.Condition{}, err
 	}
-	config, err := RenderBrokerConfig(cluster, trust, entries)
+	generation := max(cluster.Status.BrokerConfigGeneration, 1)
+	config, err := RenderBrokerConfig(cluster, trust, entries, generation)
 	if err != nil {
 		return no(v1alpha1.ReasonInvalid, err)
 	}
-	yes := metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: fmt.Sprintf("ConfigMap %s, generation %s", v1alpha1.BrokerConfigName(cluster.Name), config.Generation)}
-	if len(config.Skipped) > 0 {
-		yes.Message += fmt.Sprintf("; %d subjects are too long for a stock broker's rules and are in mapping.json only, such as %s", len(config.Skipped), config.Skipped[0])
-	}
-	var existing corev1.ConfigMap
-	key := types.NamespacedName{Namespace: cluster.Namespace, Name: v1alpha1.BrokerConfigName(cluster.Name)}
-	err = r.Client.Get(ctx, key, &existing)
-	if apierrors.IsNotFound(err) {
-		err = r.Live.Get(ctx, key, &existing)
-	}
-	if client.IgnoreNotFound(err) != nil {
-		return metav1.Condition{}, fmt.Errorf("read configmap %s: %w", key, err)
-	} else if err == nil && !metav1.IsControlledBy(&existing, cluster) {
-		return no(v1alpha1.ReasonConflict, fmt.Errorf("configmap %s exists and is not this KafkaCluster's: delete or rename it", key))
-	} else if err == nil && sameData(existing.Data, config.Data) {
-		return yes, nil
-	}
-	patch := applycorev1.ConfigMap(key.Name, key.Namespace).
-		WithLabels(map[string]string{"app.kubernetes.io/managed-by": "signet"}).
-		WithAnnotations(map[string]string{generationAnnotation: config.Generation}).
-		WithOwnerReferences(applymetav1.OwnerReference().
-			WithAPIVersion(v1alpha1.GroupVersion.String()).WithKind("KafkaCluster").
-			WithName(cluster.Name).WithUID(cluster.UID).WithController(true).WithBlockOwnerDeletion(true)).
-		WithData(config.Data)
-	if err := r.Client.Apply(ctx, patch, fieldOwner, client.ForceOwnership); apierrors.IsNotFound(err) {
-		return no(v1alpha1.ReasonPending, errors.New("the namespace is going"))
+	changed, err := r.brokerConfigChanged(ctx, cluster, config)
+	var foreign *foreignConfigMap
+	if errors.As(err, &foreign) {
+		return no(v1alpha1.ReasonConflict, err)
 	} else if err != nil {
-		return metav1.Condition{}, fmt.Errorf("apply configmap %s: %w", key, err)
+		return metav1.Condition{}, err
+	}
+	if changed && cluster.Status.BrokerConfigGeneration > 0 {
+		generation++
+		if config, err = RenderBrokerConfig(cluster, trust, entries, generation); err != nil {
+			return no(v1alpha1.ReasonInvalid, err)
+		}
+	}
+	if changed {
+		if err := r.applyBrokerConfig(ctx, cluster, config, generation); apierrors.IsNotFound(err) {
+			return no(v1alpha1.ReasonPending, errors.New("the namespace is going"))
+		} else if err != nil {
+			return metav1.Condition{}, err
+		}
+	}
+	cluster.Status.BrokerConfigGeneration = generation
+	yes := metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: fmt.Sprintf("ConfigMap %s, generation %d", v1alpha1.BrokerConfigName(cluster.Name), generation)}
+	if len(config.Shards) > 0 {
+		yes.Message += fmt.Sprintf("; mount ConfigMaps %s to %s beside it", v1alpha1.BrokerShardName(cluster.Name, 1), v1alpha1.BrokerShardName(cluster.Name, len(config.Shards)))
+	}
+	if len(config.Skipped) > 0 {
+		yes.Message += fmt.Sprintf("; %d subjects cannot be told to a stock broker and are in mapping.json only, such as %s", len(config.Skipped), config.Skipped[0])
 	}
 	return yes, nil
 }
 
-func sameData(have, want map[string]string) bool {
-	for key, value := range want {
-		if have[key] != value {
-			return false
+// foreignConfigMap says that a name is taken by an object that is not the cluster's.
+type foreignConfigMap struct{ key types.NamespacedName }
+
+func (e *foreignConfigMap) Error() string {
+	return fmt.Sprintf("configmap %s exists and is not this KafkaCluster's: delete or rename it", e.key)
+}
+
+// brokerConfigMaps are the names and data of the ConfigMaps of a broker configuration.
+func brokerConfigMaps(cluster *v1alpha1.KafkaCluster, config BrokerConfig) map[string]map[string]string {
+	maps := map[string]map[string]string{v1alpha1.BrokerConfigName(cluster.Name): config.Data}
+	for i, shard := range config.Shards {
+		maps[v1alpha1.BrokerShardName(cluster.Name, i+1)] = shard
+	}
+	return maps
+}
+
+// brokerConfigChanged tells whether any ConfigMap differs from what is rendered. It errs with a *foreignConfigMap.
+func (r *Clusters) brokerConfigChanged(ctx context.Context, cluster *v1alpha1.KafkaCluster, config BrokerConfig) (bool, error) {
+	changed := false
+	for name, data := range brokerConfigMaps(cluster, config) {
+		key := types.NamespacedName{Namespace: cluster.Namespace, Name: name}
+		var existing corev1.ConfigMap
+		err := r.Client.Get(ctx, key, &existing)
+		if apierrors.IsNotFound(err) {
+			err = r.Live.Get(ctx, key, &existing)
+		}
+		switch {
+		case apierrors.IsNotFound(err):
+			changed = true
+		case err != nil:
+			return false, fmt.Errorf("read configmap %s: %w", key, err)
+		case !metav1.IsControlledBy(&existing, cluster):
+			return false, &foreignConfigMap{key}
+		case !maps.Equal(existing.Data, data):
+			changed = true
 		}
 	}
-	return len(have) == len(want)
+	return changed, nil
+}
+
+// applyBrokerConfig writes the shards first, for the file that names them comes into force with its last one.
+func (r *Clusters) applyBrokerConfig(ctx context.Context, cluster *v1alpha1.KafkaCluster, config BrokerConfig, generation int64) error {
+	all := brokerConfigMaps(cluster, config)
+	main := v1alpha1.BrokerConfigName(cluster.Name)
+	names := append(slices.DeleteFunc(slices.Sorted(maps.Keys(all)), func(name string) bool { return name == main }), main)
+	for _, name := range names {
+		patch := applycorev1.ConfigMap(name, cluster.Namespace).
+			WithLabels(map[string]string{"app.kubernetes.io/managed-by": "signet"}).
+			WithAnnotations(map[string]string{generationAnnotation: strconv.FormatInt(generation, 10)}).
+			WithOwnerReferences(applymetav1.OwnerReference().
+				WithAPIVersion(v1alpha1.GroupVersion.String()).WithKind("KafkaCluster").
+				WithName(cluster.Name).WithUID(cluster.UID).WithController(true).WithBlockOwnerDeletion(true)).
+			WithData(all[name])
+		if err := r.Client.Apply(ctx, patch, fieldOwner, client.ForceOwnership); err != nil {
+			return fmt.Errorf("apply configmap %s/%s: %w", cluster.Namespace, name, err)
+		}
+	}
+	return nil
 }

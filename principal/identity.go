@@ -6,6 +6,7 @@ package principal
 import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"fmt"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -55,9 +56,38 @@ func SubjectOf(cluster *v1alpha1.KafkaCluster, namespace, name string) UserSubje
 	return UserSubject{Namespace: namespace, Name: name, Organization: organization(cluster)}
 }
 
-// ForUser returns the principal of a KafkaUser: User:<namespace>.<name>. A namespace has no dot, so no two KafkaUsers
-// share one.
-func ForUser(namespace, name string) string { return TypeUser + namespace + "." + name }
+// ForUser returns the principal of a KafkaUser by its cluster's template: User:<namespace>.<name> unless the cluster
+// says otherwise. It errs where the template needs what the KafkaUser does not have.
+func ForUser(cluster *v1alpha1.KafkaCluster, user *v1alpha1.KafkaUser) (string, error) {
+	template, err := ParseTemplate(cluster.Spec.PrincipalTemplate)
+	if err != nil {
+		return "", fmt.Errorf("kafkacluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
+	}
+	name, err := template.Name(identityOf(user))
+	if err != nil {
+		return "", fmt.Errorf("kafkauser %s/%s: %w", user.Namespace, user.Name, err)
+	}
+	return TypeUser + name, nil
+}
+
+// Recorded tells whether a mapping can be what Signet recorded for its owner: it has the principal that the cluster's
+// template gives to a KafkaUser of that name. A service account that the template may need is not looked at.
+func Recorded(cluster *v1alpha1.KafkaCluster, spec *v1alpha1.PrincipalMappingSpec) bool {
+	template, err := ParseTemplate(cluster.Spec.PrincipalTemplate)
+	if err != nil || spec.Owner == nil {
+		return false
+	}
+	name, err := template.Name(Identity{Namespace: spec.Owner.Namespace, Name: spec.Owner.Name})
+	return errors.Is(err, errNoServiceAccount) || err == nil && spec.Principal == TypeUser+name
+}
+
+func identityOf(user *v1alpha1.KafkaUser) Identity {
+	id := Identity{Namespace: user.Namespace, Name: user.Name}
+	if user.Spec.Workload != nil {
+		id.ServiceAccount = user.Spec.Workload.ServiceAccountName
+	}
+	return id
+}
 
 // UserSPIFFEID returns the one SPIFFE ID in a KafkaUser's certificate: spiffe://<trustDomain>/user/<namespace>/<name>.
 // It has no /ns/ in it, so that Istio's source.namespaces never takes it for a mesh workload.

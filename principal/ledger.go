@@ -6,27 +6,39 @@ package principal
 import (
 	"cmp"
 	"fmt"
-	"regexp"
 	"slices"
 
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/principal/subject"
+)
+
+// Kind says what the subject of an Entry is.
+type Kind string
+
+const (
+	// KindExact is a certificate subject (RFC 2253, as Java prints it).
+	KindExact Kind = "exact"
+	// KindSPIFFE is a SPIFFE ID.
+	KindSPIFFE Kind = "spiffe"
+	// KindPattern is a regular expression that whole certificate subjects match.
+	KindPattern Kind = "pattern"
 )
 
 // Entry is one subject in force.
 type Entry struct {
-	// Subject is a certificate subject (RFC 2253) or, where SPIFFE is set, a SPIFFE ID.
+	// Kind of Subject.
+	Kind Kind
+	// Subject, SPIFFE ID or pattern.
 	Subject string
-	// SPIFFE tells which of the two it is.
-	SPIFFE bool
-	// Principal that it is, with its type.
+	// Principal that it is, with its type; for a pattern a template with $1 to $9 and $$.
 	Principal string
 }
 
 // Verdict is what the ledger decides of one PrincipalMapping.
 type Verdict struct {
-	// Reason is one of Ready, Reserved, Conflict, Invalid; only Ready and Reserved mappings are in force.
+	// Reason is one of Ready, Reserved, Conflict, PrincipalConflict, Invalid; only Ready mappings are in force.
 	Reason string
 	// Message names the holder and the subject in dispute.
 	Message string
@@ -54,15 +66,19 @@ func Record(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, issuer *v1
 		}
 		subjects = append(subjects, v1alpha1.MappedSubject{SPIFFE: id.String()})
 	}
+	name, err := ForUser(cluster, user)
+	if err != nil {
+		return v1alpha1.PrincipalMappingSpec{}, err
+	}
 	for _, external := range user.Spec.ExternalSubjects {
-		if err := CheckSubject(external); err != nil {
+		if err := subject.Check(external); err != nil {
 			return v1alpha1.PrincipalMappingSpec{}, fmt.Errorf("spec.externalSubjects: %w", err)
 		}
 		subjects = append(subjects, v1alpha1.MappedSubject{External: external})
 	}
 	return v1alpha1.PrincipalMappingSpec{
 		Cluster:   cluster.Name,
-		Principal: ForUser(user.Namespace, user.Name),
+		Principal: name,
 		Owner:     &v1alpha1.MappingOwner{Namespace: user.Namespace, Name: user.Name, NamespaceUID: namespaceUID},
 		Subjects:  subjects,
 	}, nil
@@ -76,11 +92,13 @@ func Holds(existing *v1alpha1.PrincipalMapping, record v1alpha1.PrincipalMapping
 	name := existing.Namespace + "/" + existing.Name
 	switch {
 	case held.Owner == nil:
-		return v1alpha1.ReasonConflict, fmt.Sprintf("PrincipalMapping %s was written by an administrator for %s; delete or rename it to let the KafkaUser have it", name, held.Principal), false
+		return v1alpha1.ReasonPrincipalConflict, fmt.Sprintf("PrincipalMapping %s was written by an administrator for %s; delete or rename it to let the KafkaUser have it", name, held.Principal), false
 	case held.Cluster != record.Cluster:
 		return v1alpha1.ReasonConflict, fmt.Sprintf("PrincipalMapping %s belongs to KafkaCluster %s; delete it to let the KafkaUser have it", name, held.Cluster), false
 	case held.Owner.Namespace != record.Owner.Namespace || held.Owner.Name != record.Owner.Name:
 		return v1alpha1.ReasonConflict, fmt.Sprintf("PrincipalMapping %s belongs to KafkaUser %s/%s", name, held.Owner.Namespace, held.Owner.Name), false
+	case held.Principal != record.Principal:
+		return v1alpha1.ReasonPrincipalConflict, fmt.Sprintf("PrincipalMapping %s has the KafkaUser as %s, and it would be %s now: a principal does not change; make another KafkaUser, or let an administrator delete the PrincipalMapping and with it all rights", name, held.Principal, record.Principal), false
 	case held.Owner.NamespaceUID != record.Owner.NamespaceUID:
 		return v1alpha1.ReasonReserved, fmt.Sprintf("%s belonged to a KafkaUser of an earlier namespace %s; an administrator releases it by deleting PrincipalMapping %s", held.Principal, held.Owner.Namespace, name), false
 	}
@@ -90,7 +108,9 @@ func Holds(existing *v1alpha1.PrincipalMapping, record v1alpha1.PrincipalMapping
 // Judge decides every mapping of one cluster at once. A mapping is in force as a whole or not at all: the first claim
 // (by creation, then by name) to a principal or to any subject wins, a later one is refused. alive tells whether an
 // owner still exists; a mapping whose owner is gone stays in the ledger as Reserved, with no subject in force.
-// The time taken is linear in the number of subjects.
+//
+// Exact subjects take time linear in their number. Each pattern is compared with every other one, and with every
+// principal and foreign subject, exactly (package regular); there are at most mapping.MaxPatterns of them.
 func Judge(cluster *v1alpha1.KafkaCluster, mappings []v1alpha1.PrincipalMapping, alive func(v1alpha1.MappingOwner) bool) map[string]Verdict {
 	ordered := slices.Clone(mappings)
 	slices.SortFunc(ordered, func(a, b v1alpha1.PrincipalMapping) int {
@@ -99,35 +119,20 @@ func Judge(cluster *v1alpha1.KafkaCluster, mappings []v1alpha1.PrincipalMapping,
 		}
 		return cmp.Compare(a.Name, b.Name)
 	})
-	type key struct {
-		subject string
-		spiffe  bool
-	}
-	users := userSubjectPattern(organization(cluster))
-	controller := ControllerSubject(cluster).String()
-	principals := map[string]string{ForController(cluster.Namespace, cluster.Name): "Signet's own connection"}
-	subjects := map[key]string{{controller, false}: "Signet's own connection"}
+	l := newLedger(cluster)
 	verdicts := make(map[string]Verdict, len(ordered))
-	for _, m := range ordered {
-		if holder, taken := principals[m.Spec.Principal]; taken {
-			verdicts[m.Name] = Verdict{Reason: v1alpha1.ReasonConflict, Message: fmt.Sprintf("principal %s is held by %s", m.Spec.Principal, holder)}
-			continue
-		}
-		v := judgeOne(m, users)
+	for i := range ordered {
+		m := &ordered[i]
+		c, v := l.read(m)
 		if v.Reason == v1alpha1.ReasonReady {
-			for _, e := range v.Entries {
-				if holder, taken := subjects[key{e.Subject, e.SPIFFE}]; taken {
-					v = Verdict{Reason: v1alpha1.ReasonConflict, Message: fmt.Sprintf("subject %s is held by %s", e.Subject, holder)}
-					break
-				}
+			if dispute := l.disputePrincipal(c.principal); dispute != "" {
+				v = Verdict{Reason: v1alpha1.ReasonPrincipalConflict, Message: dispute}
+			} else if dispute := l.disputeSubjects(c); dispute != "" {
+				v = Verdict{Reason: v1alpha1.ReasonConflict, Message: dispute}
 			}
 		}
 		if v.Reason == v1alpha1.ReasonReady {
-			holder := "PrincipalMapping " + m.Namespace + "/" + m.Name
-			principals[m.Spec.Principal] = holder
-			for _, e := range v.Entries {
-				subjects[key{e.Subject, e.SPIFFE}] = holder
-			}
+			l.enter(c)
 			if m.Spec.Owner != nil && !alive(*m.Spec.Owner) {
 				v = Verdict{Reason: v1alpha1.ReasonReserved, Message: fmt.Sprintf("KafkaUser %s/%s is gone; %s stays reserved until this PrincipalMapping is deleted", m.Spec.Owner.Namespace, m.Spec.Owner.Name, m.Spec.Principal)}
 			}
@@ -137,38 +142,60 @@ func Judge(cluster *v1alpha1.KafkaCluster, mappings []v1alpha1.PrincipalMapping,
 	return verdicts
 }
 
-// judgeOne decides what one mapping claims, with no regard to others.
-func judgeOne(m v1alpha1.PrincipalMapping, users *regexp.Regexp) Verdict {
-	v := Verdict{Reason: v1alpha1.ReasonReady, Message: "in force"}
-	invalid := func(format string, args ...any) Verdict {
-		return Verdict{Reason: v1alpha1.ReasonInvalid, Message: fmt.Sprintf(format, args...)}
+// inForce is the ledger of what the mappings hold by now, without the one of this name. A claim that is judged against
+// it comes after all of them, however old its mapping is.
+func inForce(cluster *v1alpha1.KafkaCluster, mappings []v1alpha1.PrincipalMapping, except string) *ledger {
+	verdicts := Judge(cluster, mappings, func(v1alpha1.MappingOwner) bool { return true })
+	l := newLedger(cluster)
+	for i := range mappings {
+		m := &mappings[i]
+		if m.Name == except || verdicts[m.Name].Reason != v1alpha1.ReasonReady {
+			continue
+		}
+		c, _ := l.read(m)
+		l.enter(c)
 	}
-	seen := map[Entry]bool{}
-	for _, s := range m.Spec.Subjects {
-		e := Entry{Subject: s.Exact, Principal: m.Spec.Principal}
-		switch {
-		case s.SPIFFE != "":
-			e.Subject, e.SPIFFE = s.SPIFFE, true
-		case s.External != "":
-			e.Subject = s.External
-			if !slices.Contains(m.Spec.ApprovedSubjects, s.External) {
-				v.Pending = append(v.Pending, s.External)
-				continue
-			}
-		}
-		if !e.SPIFFE {
-			if err := CheckSubject(e.Subject); err != nil {
-				return invalid("%v", err)
-			}
-			// The static rule decides these subjects at the broker, whatever the ledger says.
-			if match := users.FindStringSubmatch(e.Subject); match != nil && ForUser(match[2], match[1]) != m.Spec.Principal {
-				return invalid("subject %s is that of KafkaUser %s/%s and always %s", e.Subject, match[2], match[1], ForUser(match[2], match[1]))
-			}
-		}
-		if !seen[e] {
-			seen[e] = true
-			v.Entries = append(v.Entries, e)
+	return l
+}
+
+// Refused returns why a mapping that is about to be written cannot come into force, or "". mappings are the ledger
+// before; what others hold in it they keep, even against an older mapping that claims it now.
+func Refused(cluster *v1alpha1.KafkaCluster, mappings []v1alpha1.PrincipalMapping, candidate *v1alpha1.PrincipalMapping) string {
+	l := inForce(cluster, mappings, candidate.Name)
+	c, v := l.read(candidate)
+	if v.Reason != v1alpha1.ReasonReady {
+		return v.Message
+	}
+	return cmp.Or(l.disputePrincipal(c.principal), l.disputeSubjects(c))
+}
+
+// Claimed returns what a KafkaUser claims that others hold already, in words that name the holder: what its record would
+// be refused for.
+func Claimed(cluster *v1alpha1.KafkaCluster, mappings []v1alpha1.PrincipalMapping, user *v1alpha1.KafkaUser) []string {
+	l := inForce(cluster, mappings, v1alpha1.MappingName(user.Namespace, user.Name))
+	var disputes []string
+	add := func(e Entry) {
+		if dispute := l.disputeEntry(e); dispute != "" {
+			disputes = append(disputes, dispute)
 		}
 	}
-	return v
+	if name, err := ForUser(cluster, user); err == nil {
+		if dispute := l.disputePrincipal(name); dispute != "" {
+			disputes = append(disputes, dispute)
+		}
+	}
+	if w := user.Spec.Workload; w != nil {
+		if id, err := WorkloadSPIFFEID(cluster.Spec.MeshTrustDomain, user.Namespace, w.ServiceAccountName); err == nil {
+			add(Entry{Kind: KindSPIFFE, Subject: id.String()})
+		}
+	}
+	self := &v1alpha1.PrincipalMapping{Spec: v1alpha1.PrincipalMappingSpec{Owner: &v1alpha1.MappingOwner{Namespace: user.Namespace, Name: user.Name}}}
+	for _, external := range user.Spec.ExternalSubjects {
+		if err := l.checkUsersOwn(external, self); err != nil {
+			disputes = append(disputes, err.Error())
+			continue
+		}
+		add(Entry{Kind: KindExact, Subject: external})
+	}
+	return disputes
 }

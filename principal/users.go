@@ -84,17 +84,19 @@ func (r *Users) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	if !user.DeletionTimestamp.IsZero() {
 		return ctrl.Result{}, nil
 	}
-	want, subject, err := r.record(ctx, &user)
+	want, subject, name, err := r.record(ctx, &user)
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("record kafkauser %s: %w", req, err)
 	}
 	want.Type, want.ObservedGeneration, want.LastTransitionTime = v1alpha1.ConditionMappingRecorded, user.Generation, metav1.NewTime(r.Now())
 	next, changed := condition.Next(user.Status.Conditions, want)
-	name := ForUser(user.Namespace, user.Name)
 	if !changed && user.Status.Principal == name && user.Status.Subject == subject {
 		return ctrl.Result{}, nil
 	}
-	status := apply.KafkaUserStatus().WithPrincipal(name).WithConditions(next)
+	status := apply.KafkaUserStatus().WithConditions(next)
+	if name != "" {
+		status.WithPrincipal(name)
+	}
 	if subject != "" {
 		status.WithSubject(subject)
 	}
@@ -105,22 +107,26 @@ func (r *Users) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 	return ctrl.Result{}, nil
 }
 
-// record writes the KafkaUser's PrincipalMapping where it may, and returns the state of affairs.
-func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want metav1.Condition, subject string, err error) {
-	no := func(reason, format string, args ...any) (metav1.Condition, string, error) {
-		return metav1.Condition{Status: metav1.ConditionFalse, Reason: reason, Message: fmt.Sprintf(format, args...)}, subject, nil
+// record writes the KafkaUser's PrincipalMapping where it may, and returns the state of affairs, the subject of its
+// certificate and its principal; both are "" as long as they cannot be known.
+func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want metav1.Condition, subject, name string, err error) {
+	no := func(reason, format string, args ...any) (metav1.Condition, string, string, error) {
+		return metav1.Condition{Status: metav1.ConditionFalse, Reason: reason, Message: fmt.Sprintf(format, args...)}, subject, name, nil
 	}
 	ref := user.Spec.ClusterRef.In(user.Namespace)
 	var cluster v1alpha1.KafkaCluster
 	if err := r.Client.Get(ctx, types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}, &cluster); apierrors.IsNotFound(err) {
 		return no(v1alpha1.ReasonClusterNotFound, "KafkaCluster %s does not exist", ref)
 	} else if err != nil {
-		return want, "", err
+		return want, "", "", err
 	}
 	subject = SubjectOf(&cluster, user.Namespace, user.Name).String()
+	if name, err = ForUser(&cluster, user); err != nil {
+		return no(v1alpha1.ReasonInvalid, "%v", err)
+	}
 	var namespace corev1.Namespace
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: user.Namespace}, &namespace); err != nil {
-		return want, "", err
+		return want, "", "", err
 	}
 	if admitted, err := cluster.Admits(namespace.Labels); err != nil {
 		return no(v1alpha1.ReasonInvalid, "%v", err)
@@ -132,7 +138,7 @@ func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want meta
 	if err := r.Client.Get(ctx, types.NamespacedName{Name: issuerRef.Name}, &issuer); apierrors.IsNotFound(err) {
 		return no(v1alpha1.ReasonIssuerNotFound, "MeshIssuer %s does not exist", issuerRef.Name)
 	} else if err != nil {
-		return want, "", err
+		return want, "", "", err
 	}
 	record, err := Record(user, &cluster, &issuer, namespace.UID)
 	if err != nil {
@@ -145,11 +151,11 @@ func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want meta
 	case apierrors.IsNotFound(err):
 		mapping.Spec = record
 		if err := r.Client.Create(ctx, &mapping, fieldOwner); err != nil {
-			return want, "", fmt.Errorf("create principalmapping %s/%s: %w", mapping.Namespace, mapping.Name, err)
+			return want, "", "", fmt.Errorf("create principalmapping %s/%s: %w", mapping.Namespace, mapping.Name, err)
 		}
 		return no(v1alpha1.ReasonPending, "recorded; waiting for the ledger's decision")
 	case err != nil:
-		return want, "", err
+		return want, "", "", err
 	}
 	if reason, message, ok := Holds(&mapping, record); !ok {
 		return no(reason, "%s", message)
@@ -158,7 +164,7 @@ func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want meta
 	if !equality.Semantic.DeepEqual(mapping.Spec, record) {
 		mapping.Spec = record
 		if err := r.Client.Update(ctx, &mapping, fieldOwner); err != nil {
-			return want, "", fmt.Errorf("update principalmapping %s/%s: %w", mapping.Namespace, mapping.Name, err)
+			return want, "", "", fmt.Errorf("update principalmapping %s/%s: %w", mapping.Namespace, mapping.Name, err)
 		}
 		return no(v1alpha1.ReasonPending, "recorded; waiting for the ledger's decision")
 	}
@@ -173,5 +179,5 @@ func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want meta
 	if pending := len(mapping.Status.PendingSubjects); pending > 0 {
 		message += fmt.Sprintf("; %d external subjects wait for an administrator to list them in approvedSubjects of PrincipalMapping %s/%s", pending, mapping.Namespace, mapping.Name)
 	}
-	return metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: message}, subject, nil
+	return metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: message}, subject, name, nil
 }

@@ -41,6 +41,8 @@ const (
 	ReasonCAExpired = "CAExpired"
 	// ReasonConflict: another object holds what this one claims; the message names the holder.
 	ReasonConflict = "Conflict"
+	// ReasonPrincipalConflict means that another PrincipalMapping has the principal.
+	ReasonPrincipalConflict = "PrincipalConflict"
 	// ReasonReserved: the principal belonged to somebody who is gone and waits for an administrator's release.
 	ReasonReserved = "Reserved"
 	// ReasonUnreachable: Kafka does not answer; the last state stays in force and Signet retries.

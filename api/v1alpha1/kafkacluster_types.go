@@ -65,6 +65,19 @@ type KafkaClusterSpec struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9._-]+$`
 	MeshTrustDomain string `json:"meshTrustDomain,omitempty"`
 
+	// PrincipalTemplate makes the name of a KafkaUser's principal out of {namespace} and {name} (of the KafkaUser) or
+	// {serviceAccount} (of its workload); default {namespace}.{name}, which no two KafkaUsers share. A template by which
+	// two KafkaUsers could have one principal, such as {namespace}-{serviceAccount}, is accepted: the first to claim a
+	// principal has it, the other is refused with its name. Brokers without Signet's principal builder then need one
+	// rule for each KafkaUser, and a restart for each new one. It cannot be changed.
+	// +optional
+	// +kubebuilder:default="{namespace}.{name}"
+	// +kubebuilder:validation:MaxLength=128
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([A-Za-z0-9=.,_@-]|[{](namespace|name|serviceAccount)[}])+$')",message="principalTemplate may have letters, digits, = . , _ @ - and the placeholders {namespace}, {name} and {serviceAccount}"
+	// +kubebuilder:validation:XValidation:rule="self.contains('{namespace}') && (self.contains('{name}') || self.contains('{serviceAccount}'))",message="principalTemplate needs {namespace}, and {name} or {serviceAccount}"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="principalTemplate cannot be changed: every principal, and with it every ACL, would be another"
+	PrincipalTemplate string `json:"principalTemplate,omitempty"`
+
 	// SuperUsers are principals beside Signet's own that the rendered server.properties fragment lists in super.users,
 	// such as those of the brokers themselves: "User:CN=broker,O=example". A principal has no semicolon, which is what
 	// separates them there.
@@ -175,6 +188,14 @@ type ClusterPolicy struct {
 	// +optional
 	AllowWildcard bool `json:"allowWildcard,omitempty"`
 
+	// Unmapped says what becomes of a client whose certificate is nobody's, on brokers with Signet's principal builder:
+	// Refuse (default) closes the connection; Explicit gives it the principal User:sa:<namespace>.<service account>, if
+	// it is a workload of the mesh, or User:unmapped:<SHA-256 of its DER subject>, so that an audit sees it. No
+	// KafkaUser can have either. Stock brokers always refuse.
+	// +optional
+	// +kubebuilder:default=Refuse
+	Unmapped UnmappedPolicy `json:"unmapped,omitempty"`
+
 	// AdminTopicExemptions are topic names, or prefixes with a trailing *, that a KafkaUser may list under admin
 	// although they do not start with "<namespace>-".
 	// +optional
@@ -183,6 +204,17 @@ type ClusterPolicy struct {
 	// +listType=set
 	AdminTopicExemptions []string `json:"adminTopicExemptions,omitempty"`
 }
+
+// UnmappedPolicy says what becomes of a client that no PrincipalMapping knows.
+// +kubebuilder:validation:Enum=Refuse;Explicit
+type UnmappedPolicy string
+
+const (
+	// UnmappedRefuse closes its connection.
+	UnmappedRefuse UnmappedPolicy = "Refuse"
+	// UnmappedExplicit gives it a principal that says so.
+	UnmappedExplicit UnmappedPolicy = "Explicit"
+)
 
 // KafkaClusterStatus is what Signet sees of a Kafka.
 type KafkaClusterStatus struct {
@@ -201,6 +233,11 @@ type KafkaClusterStatus struct {
 	// BrokerConfig is the name of the ConfigMap that the brokers mount.
 	// +optional
 	BrokerConfig string `json:"brokerConfig,omitempty"`
+
+	// BrokerConfigGeneration grows with each change of what brokers mount. Brokers with Signet's principal builder
+	// report the generation that they use.
+	// +optional
+	BrokerConfigGeneration int64 `json:"brokerConfigGeneration,omitempty"`
 
 	// Conditions: Ready, BrokerConfigRendered, Reachable.
 	// +optional

@@ -3,6 +3,8 @@
 
 package v1alpha1
 
+import "fmt"
+
 // Annotations on pods.
 const (
 	// AnnotationUser opts a pod in: the names of KafkaUsers in the pod's namespace, separated by commas.
@@ -73,9 +75,17 @@ const (
 	KeyMappingRules = "ssl.principal.mapping.rules"
 	// KeyMappingFile holds every recorded subject and its principal (JSON).
 	KeyMappingFile = "mapping.json"
-	// KeyServerProperties holds the fragment of server.properties that names the files above.
+	// KeyServerProperties holds the fragment of server.properties of a stock broker, that names the files above.
 	KeyServerProperties = "server.properties"
+	// KeySignetServerProperties holds the same for a broker that has Signet's jar on its class path.
+	KeySignetServerProperties = "server.signet.properties"
 )
+
+// BrokerShardName is the name of a further ConfigMap with a part of the mapping file, counted from 1; there is one only
+// where one ConfigMap cannot hold the file.
+func BrokerShardName(cluster string, number int) string {
+	return fmt.Sprintf("%s-%d", BrokerConfigName(cluster), number)
+}
 
 // BrokerConfigPath is where a broker mounts its ConfigMap; the server.properties fragment names files below it.
 const BrokerConfigPath = "/etc/kafka-signet"

@@ -33,6 +33,7 @@ type PrincipalMapping struct {
 }
 
 // PrincipalMappingSpec is one principal and who is it.
+// +kubebuilder:validation:XValidation:rule="!has(self.owner) || self.subjects.all(s, !has(s.pattern))",message="a pattern is an administrator's; a mapping with an owner has none"
 // +kubebuilder:validation:XValidation:rule="self.cluster == oldSelf.cluster",message="cluster cannot change"
 // +kubebuilder:validation:XValidation:rule="self.principal == oldSelf.principal",message="principal cannot change; create another PrincipalMapping"
 type PrincipalMappingSpec struct {
@@ -78,7 +79,8 @@ type MappingOwner struct {
 }
 
 // MappedSubject is one identity of a principal. Exactly one of its fields is set.
-// +kubebuilder:validation:XValidation:rule="(has(self.exact) ? 1 : 0) + (has(self.spiffe) ? 1 : 0) + (has(self.external) ? 1 : 0) == 1",message="set exactly one of exact, spiffe and external"
+// +kubebuilder:validation:XValidation:rule="(has(self.exact) ? 1 : 0) + (has(self.spiffe) ? 1 : 0) + (has(self.external) ? 1 : 0) + (has(self.pattern) ? 1 : 0) == 1",message="set exactly one of exact, spiffe, external and pattern"
+// +kubebuilder:validation:XValidation:rule="!has(self.replacement) || has(self.pattern)",message="replacement is for a pattern"
 type MappedSubject struct {
 	// Exact is a certificate subject, RFC 2253 as Java's X500Principal.getName() prints it.
 	// +optional
@@ -96,6 +98,20 @@ type MappedSubject struct {
 	// +optional
 	// +kubebuilder:validation:MaxLength=1024
 	External string `json:"external,omitempty"`
+
+	// Pattern is a regular expression that a whole certificate subject has to match, anchored by itself: the part of
+	// Java's syntax that means the same everywhere (no look-around, no back-reference). It must match no subject of a
+	// KafkaUser, and every subject in one way only.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	Pattern string `json:"pattern,omitempty"`
+
+	// Replacement is the principal, with its type, of the subjects that Pattern matches, such as User:acme.$1: $1 to $9
+	// are the pattern's groups, $$ is a dollar. Default: spec.principal.
+	// +optional
+	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:Pattern=`^User:[^\s;\\]+$`
+	Replacement string `json:"replacement,omitempty"`
 }
 
 // PrincipalMappingStatus says whether a mapping is in force.
@@ -109,7 +125,7 @@ type PrincipalMappingStatus struct {
 	// +listType=set
 	PendingSubjects []string `json:"pendingSubjects,omitempty"`
 
-	// Conditions: Ready. Reasons: Ready, Reserved, Conflict, Invalid.
+	// Conditions: Ready. Reasons: Ready, Reserved, Conflict (of a subject), PrincipalConflict, Invalid.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

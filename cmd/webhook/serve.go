@@ -30,6 +30,7 @@ import (
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/mutate"
 	"github.com/signet-kafka/signet/principal"
+	"github.com/signet-kafka/signet/principal/subject"
 )
 
 // options are the command's flags.
@@ -81,7 +82,7 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 		return fmt.Errorf("serving certificate: %w", err)
 	}
 	ready := &readiness{certificate: certificate.GetCertificate, now: time.Now}
-	for _, kind := range []client.Object{&v1alpha1.KafkaUser{}, &v1alpha1.KafkaCluster{}} {
+	for _, kind := range []client.Object{&v1alpha1.KafkaUser{}, &v1alpha1.KafkaCluster{}, &v1alpha1.PrincipalMapping{}} {
 		informer, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false))
 		if err != nil {
 			return fmt.Errorf("informer for %T: %w", kind, err)
@@ -94,11 +95,12 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	defer metrics.Registry.Unregister(decisions)
-	rules := mutate.UserRules{Declaration: access.CheckDeclaration, Subject: principal.CheckSubject}
+	rules := mutate.UserRules{Declaration: access.CheckDeclaration, Subject: subject.Check, Claimed: principal.Claimed}
 	server := mgr.GetWebhookServer()
 	// controller-runtime bounds a request's body to 7 MiB, several times what the API server accepts of its clients.
 	server.Register(mutate.PathPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), decisions)})
 	server.Register(mutate.PathKafkaUsers, &admission.Webhook{Handler: mutate.NewKafkaUsers(mgr.GetCache(), rules, decisions)})
+	server.Register(mutate.PathPrincipalMappings, &admission.Webhook{Handler: mutate.NewPrincipalMappings(mgr.GetCache(), principal.Refused, decisions)})
 
 	started := server.StartedChecker()
 	log := mgr.GetLogger().WithName("readiness")

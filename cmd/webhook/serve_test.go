@@ -41,8 +41,8 @@ import (
 // patience bounds how long a test waits for something that happens by itself; nothing depends on how long it takes.
 const patience = 60 * time.Second
 
-// TestServe runs the whole command against an API server that holds one KafkaUser: it becomes ready, mutates and
-// refuses over TLS, takes a renewed certificate, counts, and drains; it never asks for anything but discovery, lists
+// TestServe runs the whole command against an API server that holds one KafkaUser, its KafkaCluster and a ledger: it
+// becomes ready, mutates and refuses over TLS, takes a renewed certificate, counts, and drains; it never asks for anything but discovery, lists
 // and watches.
 func TestServe(t *testing.T) {
 	ctrl.SetLogger(logr.FromSlogHandler(slog.DiscardHandler))
@@ -96,6 +96,17 @@ func TestServe(t *testing.T) {
 	if response = c.review(t, o, "/validate-kafkausers", user); response.Allowed || len(response.Warnings) != 1 {
 		t.Errorf("KafkaUser of an unknown cluster with a malformed subject: %+v", response)
 	}
+	user = `{"metadata":{"name":"a"},"spec":{"clusterRef":{"name":"kafka","namespace":"kafka"},"externalSubjects":["CN=legacy,O=Acme"]}}`
+	if response = c.review(t, o, "/validate-kafkausers", user); response.Allowed || !strings.Contains(response.Result.Message, "held by PrincipalMapping kafka/legacy") {
+		t.Errorf("KafkaUser that claims what another holds: %+v", response)
+	}
+	mapping := `{"metadata":{"name":"a"},"spec":{"cluster":"kafka","principal":"User:a","subjects":[{"pattern":"CN=[a-z]+,O=%s"}]}}`
+	if response = c.reviewIn(t, o, "/validate-principalmappings", "kafka", fmt.Sprintf(mapping, "Acme")); response.Allowed || !strings.Contains(response.Result.Message, "CN=legacy,O=Acme, which is held by PrincipalMapping kafka/legacy") {
+		t.Errorf("PrincipalMapping that claims what another holds: %+v", response)
+	}
+	if response = c.reviewIn(t, o, "/validate-principalmappings", "kafka", fmt.Sprintf(mapping, "Example")); !response.Allowed || len(response.Warnings) > 0 {
+		t.Errorf("PrincipalMapping of what is free: %+v", response)
+	}
 	if got := c.status(t, o, "/mutate-pods", bytes.Repeat([]byte(" "), 8<<20)); !strings.Contains(got, "too large") {
 		t.Errorf("body of 8 MiB: %s", got)
 	}
@@ -106,6 +117,9 @@ func TestServe(t *testing.T) {
 	for _, sample := range []string{
 		`signet_admission_decisions_total{reason="",result="mutated",webhook="pods"} 1`,
 		`signet_admission_decisions_total{reason="UnknownAnnotation",result="refused",webhook="pods"} 1`,
+		`signet_admission_decisions_total{reason="InvalidDeclaration",result="refused",webhook="kafkausers"} 2`,
+		`signet_admission_decisions_total{reason="InvalidDeclaration",result="refused",webhook="principalmappings"} 1`,
+		`signet_admission_decisions_total{reason="",result="unchanged",webhook="principalmappings"} 1`,
 	} {
 		if !strings.Contains(exposition.String(), sample) {
 			t.Errorf("/metrics lacks %s", sample)
@@ -192,7 +206,8 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// newAPI serves discovery and the list and watch of KafkaUsers and KafkaClusters, and fails the test on anything else.
+// newAPI serves discovery and the list and watch of KafkaUsers, KafkaClusters and PrincipalMappings, and fails the test
+// on anything else.
 func newAPI(t *testing.T) *httptest.Server {
 	const prefix = "/apis/kafka.signet.dev/v1alpha1"
 	version := metav1.GroupVersionForDiscovery{GroupVersion: "kafka.signet.dev/v1alpha1", Version: "v1alpha1"}
@@ -200,30 +215,41 @@ func newAPI(t *testing.T) *httptest.Server {
 		TypeMeta: metav1.TypeMeta{Kind: "APIGroup", APIVersion: "v1"}, Name: "kafka.signet.dev",
 		Versions: []metav1.GroupVersionForDiscovery{version}, PreferredVersion: version,
 	}
-	resource := func(name, kind string) metav1.APIResource {
-		return metav1.APIResource{Name: name, Kind: kind, Namespaced: true, Verbs: metav1.Verbs{"get", "list", "watch"}}
+	kind := func(name string) metav1.TypeMeta {
+		return metav1.TypeMeta{Kind: name, APIVersion: v1alpha1.GroupVersion.String()}
 	}
-	orders := v1alpha1.KafkaUser{
-		TypeMeta:   metav1.TypeMeta{Kind: "KafkaUser", APIVersion: v1alpha1.GroupVersion.String()},
-		ObjectMeta: metav1.ObjectMeta{Name: "orders", Namespace: "shop", ResourceVersion: "1", UID: "1"},
-		Status:     v1alpha1.KafkaUserStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}}},
+	named := func(namespace, name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Name: name, Namespace: namespace, ResourceVersion: "1", UID: "1"}
 	}
+	items := map[string]any{
+		"KafkaUser": v1alpha1.KafkaUser{
+			TypeMeta: kind("KafkaUser"), ObjectMeta: named("shop", "orders"),
+			Status: v1alpha1.KafkaUserStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}}},
+		},
+		"KafkaCluster": v1alpha1.KafkaCluster{TypeMeta: kind("KafkaCluster"), ObjectMeta: named("kafka", "kafka")},
+		"PrincipalMapping": v1alpha1.PrincipalMapping{
+			TypeMeta: kind("PrincipalMapping"), ObjectMeta: named("kafka", "legacy"),
+			Spec: v1alpha1.PrincipalMappingSpec{Cluster: "kafka", Principal: "User:legacy", Subjects: []v1alpha1.MappedSubject{{Exact: "CN=legacy,O=Acme"}}},
+		},
+	}
+	var resources []metav1.APIResource
+	kinds := map[string]string{} // by path
 	answers := map[string]any{
 		"/api":                   metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions", APIVersion: "v1"}},
 		"/apis":                  metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: []metav1.APIGroup{group}},
 		"/apis/kafka.signet.dev": group,
-		prefix: metav1.APIResourceList{
-			TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: version.GroupVersion,
-			APIResources: []metav1.APIResource{resource("kafkausers", "KafkaUser"), resource("kafkaclusters", "KafkaCluster")},
-		},
-		prefix + "/kafkausers": v1alpha1.KafkaUserList{
-			TypeMeta: metav1.TypeMeta{Kind: "KafkaUserList", APIVersion: v1alpha1.GroupVersion.String()},
-			ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []v1alpha1.KafkaUser{orders},
-		},
-		prefix + "/kafkaclusters": v1alpha1.KafkaClusterList{
-			TypeMeta: metav1.TypeMeta{Kind: "KafkaClusterList", APIVersion: v1alpha1.GroupVersion.String()},
-			ListMeta: metav1.ListMeta{ResourceVersion: "1"},
-		},
+	}
+	for name, item := range items {
+		plural := strings.ToLower(name) + "s"
+		resources = append(resources, metav1.APIResource{Name: plural, Kind: name, Namespaced: true, Verbs: metav1.Verbs{"get", "list", "watch"}})
+		kinds[prefix+"/"+plural] = name
+		answers[prefix+"/"+plural] = map[string]any{
+			"apiVersion": v1alpha1.GroupVersion.String(), "kind": name + "List",
+			"metadata": metav1.ListMeta{ResourceVersion: "1"}, "items": []any{item},
+		}
+	}
+	answers[prefix] = metav1.APIResourceList{
+		TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: version.GroupVersion, APIResources: resources,
 	}
 	stopped := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -241,14 +267,9 @@ func newAPI(t *testing.T) *httptest.Server {
 			return
 		}
 		if r.URL.Query().Get("sendInitialEvents") != "" {
-			kind, items := "KafkaCluster", []v1alpha1.KafkaUser(nil)
-			if strings.HasSuffix(r.URL.Path, "/kafkausers") {
-				kind, items = "KafkaUser", []v1alpha1.KafkaUser{orders}
-			}
-			for _, item := range items {
-				fmt.Fprintf(w, `{"type":"ADDED","object":%s}`+"\n", encode(t, item))
-			}
-			fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"apiVersion":"kafka.signet.dev/v1alpha1","kind":%q,"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}`+"\n", kind)
+			name := kinds[r.URL.Path]
+			fmt.Fprintf(w, `{"type":"ADDED","object":%s}`+"\n", encode(t, items[name]))
+			fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"apiVersion":"kafka.signet.dev/v1alpha1","kind":%q,"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}`+"\n", name)
 		}
 		if err := http.NewResponseController(w).Flush(); err != nil {
 			t.Error(err)
@@ -311,10 +332,15 @@ func (c apiClient) status(t *testing.T, o options, path string, body []byte) str
 
 func (c apiClient) review(t *testing.T, o options, path, object string) *admissionv1.AdmissionResponse {
 	t.Helper()
+	return c.reviewIn(t, o, path, "shop", object)
+}
+
+func (c apiClient) reviewIn(t *testing.T, o options, path, namespace, object string) *admissionv1.AdmissionResponse {
+	t.Helper()
 	body := encode(t, admissionv1.AdmissionReview{
 		TypeMeta: metav1.TypeMeta{APIVersion: "admission.k8s.io/v1", Kind: "AdmissionReview"},
 		Request: &admissionv1.AdmissionRequest{
-			UID: "7", Operation: admissionv1.Create, Namespace: "shop", Object: runtime.RawExtension{Raw: []byte(object)},
+			UID: "7", Operation: admissionv1.Create, Namespace: namespace, Object: runtime.RawExtension{Raw: []byte(object)},
 		},
 	})
 	var review admissionv1.AdmissionReview

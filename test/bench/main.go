@@ -52,14 +52,22 @@ func run(ctx context.Context, only string, rounds int) error {
 	if err != nil {
 		return err
 	}
+	lookup, err := lookupPairs()
+	if err != nil {
+		return err
+	}
 	ran := false
-	for _, p := range slices.Concat(signing, mutation) {
+	for _, p := range slices.Concat(signing, mutation, lookup) {
 		if strings.Contains(p.name, only) {
 			ran = true
 			fmt.Println(p.measure(rounds))
 		}
 	}
-	if !ran {
+	java, err := measureJava(ctx, only)
+	if err != nil {
+		return err
+	}
+	if !ran && !java {
 		return fmt.Errorf("no benchmark %q", only)
 	}
 	return nil

@@ -55,7 +55,8 @@ var rows = func() []string {
 	return ids
 }()
 
-var testName = regexp.MustCompile("`((?:Test|Fuzz)[^`]*)`")
+// testName recognises Go's tests and, as Class.method, Java's.
+var testName = regexp.MustCompile("`((?:Test|Fuzz)[^`]*|[A-Z][A-Za-z]+Test\\.[a-z][A-Za-z0-9]*)`")
 
 // CheckGuarantees compares the table `| id | guarantee | tests |` with what ran: every id is there once and in order,
 // every named test ran and passed, and a row without tests says "not yet". It returns what is wrong.

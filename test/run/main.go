@@ -29,6 +29,8 @@ import (
 type suite struct {
 	name, dir string
 	args      []string
+	// maven marks a Maven module, whose tests are not Go's.
+	maven bool
 	// prepare returns more environment for the tests; nil where they need none.
 	prepare func(ctx context.Context, root string) ([]string, error)
 }
@@ -39,13 +41,14 @@ var suites = []suite{
 	{name: "images", dir: "images", args: []string{"./..."}},
 	{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
 	{name: "cluster", dir: "test/cluster", args: []string{"./..."}},
-	{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka", "./access"}, prepare: kafkaLibs},
+	{name: "broker", dir: "broker", maven: true},
+	{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./principal", "./principal/rules"}, prepare: kafkaLibs},
 	{name: "api", dir: ".", args: []string{"./cmd/controller/..."}},
 	{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}},
 }
 
 func main() {
-	only := flag.String("only", "", "run one suite: unit, images, clients, cluster, kafka, api or e2e; guarantees are then not checked")
+	only := flag.String("only", "", "run one suite: unit, images, clients, cluster, broker, kafka, api or e2e; guarantees are then not checked")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -61,7 +64,7 @@ func run(ctx context.Context, only string) error {
 		return err
 	}
 	if only == "" && os.Geteuid() != 0 {
-		return errors.New("the tests start real Kubernetes nodes, which needs root for namespaces, mounts and iptables: run `sudo make test`, or what needs no root: go run ./test/run -only unit (images, clients, kafka and api need none either)")
+		return errors.New("the tests start real Kubernetes nodes, which needs root for namespaces, mounts and iptables: run `sudo make test`, or what needs no root: go run ./test/run -only unit (images, clients, broker, kafka and api need none either)")
 	}
 	results := Results{}
 	start := time.Now()
@@ -106,6 +109,9 @@ type event struct {
 
 // run runs the suite, printing a line for each package, for each end-to-end test, and all output of what failed.
 func (s suite) run(ctx context.Context, root string, results Results) error {
+	if s.maven {
+		return runMaven(ctx, filepath.Join(root, s.dir), results)
+	}
 	// Packages share two cores and one Kafka; the end-to-end tests bring their progress on standard error.
 	args := slices.Concat([]string{"test", "-json", "-count=1", "-timeout=60m", "-p=2"}, stack.BuildFlags, s.args)
 	cmd := exec.CommandContext(ctx, "go", args...)
@@ -135,7 +141,8 @@ func (s suite) run(ctx context.Context, root string, results Results) error {
 	return nil
 }
 
-// kafkaLibs names the jars from which tests start brokers of their own.
+// kafkaLibs names the jars from which tests start brokers of their own: Kafka's, and Signet's for brokers, which is
+// built if there is none yet.
 func kafkaLibs(ctx context.Context, root string) ([]string, error) {
 	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"run"}, stack.BuildFlags, []string{".", "kafka-libs"})...)
 	cmd.Env = slices.Concat(os.Environ(), stack.BuildEnv)
@@ -144,7 +151,15 @@ func kafkaLibs(ctx context.Context, root string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return []string{"SIGNET_KAFKA_LIBS=" + strings.TrimSpace(string(out))}, nil
+	jar := filepath.Join(root, "broker", "target", "signet-kafka-broker.jar")
+	if _, err := os.Stat(jar); err != nil {
+		build := exec.CommandContext(ctx, "mvn", "--quiet", "--batch-mode", "package", "-DskipTests")
+		build.Dir, build.Stdout, build.Stderr = filepath.Join(root, "broker"), os.Stdout, os.Stderr
+		if err := build.Run(); err != nil {
+			return nil, fmt.Errorf("build broker/: %w", err)
+		}
+	}
+	return []string{"SIGNET_KAFKA_LIBS=" + strings.TrimSpace(string(out)), "SIGNET_BROKER_JAR=" + jar}, nil
 }
 
 // read follows go test -json.

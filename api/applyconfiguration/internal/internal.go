@@ -98,6 +98,10 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: boolean
       default: true
+    - name: unmapped
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.UnmappedPolicy
+      default: Refuse
 - name: com.github.signet-kafka.signet.api.v1alpha1.ClusterReference
   map:
     fields:
@@ -169,6 +173,10 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.ClusterPolicy
       default: {}
+    - name: principalTemplate
+      type:
+        scalar: string
+      default: '{namespace}.{name}'
     - name: superUsers
       type:
         list:
@@ -184,6 +192,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: brokerConfig
       type:
         scalar: string
+    - name: brokerConfigGeneration
+      type:
+        scalar: numeric
     - name: brokers
       type:
         scalar: numeric
@@ -398,6 +409,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: external
       type:
         scalar: string
+    - name: pattern
+      type:
+        scalar: string
+    - name: replacement
+      type:
+        scalar: string
     - name: spiffe
       type:
         scalar: string
@@ -530,6 +547,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: namespace
       type:
         scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.UnmappedPolicy
+  scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.UserCertificate
   map:
     fields:

@@ -26,7 +26,7 @@ import (
 const (
 	// ExitOK: done; for status, everything is ready.
 	ExitOK = 0
-	// ExitNotReady: status found something that is not ready.
+	// ExitNotReady: status found something that is not ready, explain no principal.
 	ExitNotReady = 1
 	// ExitError: it could not be done or found out; the reason is on the error stream.
 	ExitError = 2
@@ -66,6 +66,7 @@ func newCommand(config *genericclioptions.ConfigFlags, streams genericiooptions.
 	cmd.AddCommand(
 		newStatusCommand(config, streams),
 		newExportCommand(config, streams),
+		newExplainCommand(config, streams),
 		newVersionCommand(streams, version),
 	)
 	return cmd

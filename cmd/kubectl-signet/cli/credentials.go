@@ -19,7 +19,7 @@ import (
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/certs"
 	"github.com/signet-kafka/signet/clientconfig"
-	"github.com/signet-kafka/signet/principal"
+	"github.com/signet-kafka/signet/principal/subject"
 )
 
 // File is one file of a client's credentials.
@@ -181,13 +181,13 @@ func (c Credentials) identity() (*x509.Certificate, []byte, error) {
 		return nil, nil, errors.New("certificate and key are unreadable or do not belong together; it may be in the middle of a renewal: try again in a moment")
 	}
 	leaf := pair.Leaf
-	subject, err := principal.SubjectString(leaf.RawSubject)
+	name, err := subject.Parse(leaf.RawSubject)
 	if err != nil {
 		return nil, nil, fmt.Errorf("subject of the certificate: %w", err)
 	}
 	switch {
-	case c.User.Status.Subject != "" && subject != c.User.Status.Subject:
-		return nil, nil, fmt.Errorf("holds a certificate of %q, not of the user's subject %q", subject, c.User.Status.Subject)
+	case c.User.Status.Subject != "" && name.String() != c.User.Status.Subject:
+		return nil, nil, fmt.Errorf("holds a certificate of %q, not of the user's subject %q", name, c.User.Status.Subject)
 	case !c.Now.Before(leaf.NotAfter):
 		return nil, nil, fmt.Errorf("the certificate expired %s ago (%s); see kubectl describe certificate %s -n %s", duration.HumanDuration(c.Now.Sub(leaf.NotAfter)), leaf.NotAfter.UTC().Format(time.RFC3339), v1alpha1.CertificateName(c.User.Name), c.User.Namespace)
 	case c.Now.Before(leaf.NotBefore):

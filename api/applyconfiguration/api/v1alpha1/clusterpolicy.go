@@ -5,6 +5,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/signet-kafka/signet/api/v1alpha1"
+)
+
 // ClusterPolicyApplyConfiguration represents a declarative configuration of the ClusterPolicy type for use
 // with apply.
 //
@@ -15,6 +19,11 @@ type ClusterPolicyApplyConfiguration struct {
 	FreeGroups *bool `json:"freeGroups,omitempty"`
 	// AllowWildcard permits the lone * (every topic, every group) in KafkaUsers; default false.
 	AllowWildcard *bool `json:"allowWildcard,omitempty"`
+	// Unmapped says what becomes of a client whose certificate is nobody's, on brokers with Signet's principal builder:
+	// Refuse (default) closes the connection; Explicit gives it the principal User:sa:<namespace>.<service account>, if
+	// it is a workload of the mesh, or User:unmapped:<SHA-256 of its DER subject>, so that an audit sees it. No
+	// KafkaUser can have either. Stock brokers always refuse.
+	Unmapped *apiv1alpha1.UnmappedPolicy `json:"unmapped,omitempty"`
 	// AdminTopicExemptions are topic names, or prefixes with a trailing *, that a KafkaUser may list under admin
 	// although they do not start with "<namespace>-".
 	AdminTopicExemptions []string `json:"adminTopicExemptions,omitempty"`
@@ -39,6 +48,14 @@ func (b *ClusterPolicyApplyConfiguration) WithFreeGroups(value bool) *ClusterPol
 // If called multiple times, the AllowWildcard field is set to the value of the last call.
 func (b *ClusterPolicyApplyConfiguration) WithAllowWildcard(value bool) *ClusterPolicyApplyConfiguration {
 	b.AllowWildcard = &value
+	return b
+}
+
+// WithUnmapped sets the Unmapped field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Unmapped field is set to the value of the last call.
+func (b *ClusterPolicyApplyConfiguration) WithUnmapped(value apiv1alpha1.UnmappedPolicy) *ClusterPolicyApplyConfiguration {
+	b.Unmapped = &value
 	return b
 }
 

@@ -29,6 +29,12 @@ type KafkaClusterSpecApplyConfiguration struct {
 	// spiffe://<meshTrustDomain>/ns/<namespace>/sa/<serviceAccount> of a KafkaUser's workload is recorded for its
 	// principal.
 	MeshTrustDomain *string `json:"meshTrustDomain,omitempty"`
+	// PrincipalTemplate makes the name of a KafkaUser's principal out of {namespace} and {name} (of the KafkaUser) or
+	// {serviceAccount} (of its workload); default {namespace}.{name}, which no two KafkaUsers share. A template by which
+	// two KafkaUsers could have one principal, such as {namespace}-{serviceAccount}, is accepted: the first to claim a
+	// principal has it, the other is refused with its name. Brokers without Signet's principal builder then need one
+	// rule for each KafkaUser, and a restart for each new one. It cannot be changed.
+	PrincipalTemplate *string `json:"principalTemplate,omitempty"`
 	// SuperUsers are principals beside Signet's own that the rendered server.properties fragment lists in super.users,
 	// such as those of the brokers themselves: "User:CN=broker,O=example". A principal has no semicolon, which is what
 	// separates them there.
@@ -85,6 +91,14 @@ func (b *KafkaClusterSpecApplyConfiguration) WithNamespaceSelector(value *v1.Lab
 // If called multiple times, the MeshTrustDomain field is set to the value of the last call.
 func (b *KafkaClusterSpecApplyConfiguration) WithMeshTrustDomain(value string) *KafkaClusterSpecApplyConfiguration {
 	b.MeshTrustDomain = &value
+	return b
+}
+
+// WithPrincipalTemplate sets the PrincipalTemplate field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PrincipalTemplate field is set to the value of the last call.
+func (b *KafkaClusterSpecApplyConfiguration) WithPrincipalTemplate(value string) *KafkaClusterSpecApplyConfiguration {
+	b.PrincipalTemplate = &value
 	return b
 }
 

@@ -22,6 +22,9 @@ type KafkaClusterStatusApplyConfiguration struct {
 	AdminPrincipal *string `json:"adminPrincipal,omitempty"`
 	// BrokerConfig is the name of the ConfigMap that the brokers mount.
 	BrokerConfig *string `json:"brokerConfig,omitempty"`
+	// BrokerConfigGeneration grows with each change of what brokers mount. Brokers with Signet's principal builder
+	// report the generation that they use.
+	BrokerConfigGeneration *int64 `json:"brokerConfigGeneration,omitempty"`
 	// Conditions: Ready, BrokerConfigRendered, Reachable.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
@@ -61,6 +64,14 @@ func (b *KafkaClusterStatusApplyConfiguration) WithAdminPrincipal(value string) 
 // If called multiple times, the BrokerConfig field is set to the value of the last call.
 func (b *KafkaClusterStatusApplyConfiguration) WithBrokerConfig(value string) *KafkaClusterStatusApplyConfiguration {
 	b.BrokerConfig = &value
+	return b
+}
+
+// WithBrokerConfigGeneration sets the BrokerConfigGeneration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the BrokerConfigGeneration field is set to the value of the last call.
+func (b *KafkaClusterStatusApplyConfiguration) WithBrokerConfigGeneration(value int64) *KafkaClusterStatusApplyConfiguration {
+	b.BrokerConfigGeneration = &value
 	return b
 }
 

@@ -17,6 +17,13 @@ type MappedSubjectApplyConfiguration struct {
 	// External is a certificate subject of a foreign CA that the owner claims; it counts once it is listed in
 	// approvedSubjects.
 	External *string `json:"external,omitempty"`
+	// Pattern is a regular expression that a whole certificate subject has to match, anchored by itself: the part of
+	// Java's syntax that means the same everywhere (no look-around, no back-reference). It must match no subject of a
+	// KafkaUser, and every subject in one way only.
+	Pattern *string `json:"pattern,omitempty"`
+	// Replacement is the principal, with its type, of the subjects that Pattern matches, such as User:acme.$1: $1 to $9
+	// are the pattern's groups, $$ is a dollar. Default: spec.principal.
+	Replacement *string `json:"replacement,omitempty"`
 }
 
 // MappedSubjectApplyConfiguration constructs a declarative configuration of the MappedSubject type for use with
@@ -46,5 +53,21 @@ func (b *MappedSubjectApplyConfiguration) WithSPIFFE(value string) *MappedSubjec
 // If called multiple times, the External field is set to the value of the last call.
 func (b *MappedSubjectApplyConfiguration) WithExternal(value string) *MappedSubjectApplyConfiguration {
 	b.External = &value
+	return b
+}
+
+// WithPattern sets the Pattern field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Pattern field is set to the value of the last call.
+func (b *MappedSubjectApplyConfiguration) WithPattern(value string) *MappedSubjectApplyConfiguration {
+	b.Pattern = &value
+	return b
+}
+
+// WithReplacement sets the Replacement field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Replacement field is set to the value of the last call.
+func (b *MappedSubjectApplyConfiguration) WithReplacement(value string) *MappedSubjectApplyConfiguration {
+	b.Replacement = &value
 	return b
 }

@@ -18,7 +18,7 @@ type PrincipalMappingStatusApplyConfiguration struct {
 	Effective *int32 `json:"effective,omitempty"`
 	// PendingSubjects are the external subjects that wait for an administrator.
 	PendingSubjects []string `json:"pendingSubjects,omitempty"`
-	// Conditions: Ready. Reasons: Ready, Reserved, Conflict, Invalid.
+	// Conditions: Ready. Reasons: Ready, Reserved, Conflict (of a subject), PrincipalConflict, Invalid.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
