@@ -2,14 +2,14 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Package mutate decides at admission what happens to a pod that declares Kafka access, and whether a KafkaUser may be
-// declared as written.
+// declared, and a PrincipalMapping claimed, as written.
 //
 // A pod opts in by the annotation kafka.signet.dev/user and gets, for each KafkaUser named, one projected volume with
 // its key, certificates and configuration, mounted in every container, and the environment of the first. The patch only
 // adds, keeps every order, and is empty for a pod that already has it all. A wrong declaration is refused in a sentence;
 // a KafkaUser that does not exist yet is a warning, because the kubelet waits for its Secret and ConfigMaps.
 //
-// Declared, Mutate and JudgeUser are pure. Pods and KafkaUsers are the admission handlers around them: they read
-// KafkaUsers and KafkaClusters from an informer cache and nothing else, so that admission needs no call to the API
+// Declared, Mutate and JudgeUser are pure; what a mapping may claim is package principal's decision. Pods, KafkaUsers and
+// PrincipalMappings are the admission handlers around them: they read these kinds and KafkaClusters from an informer cache and nothing else, so that admission needs no call to the API
 // server and can see no key. They have no side effects, thus treat a dry run as any other request.
 package mutate

@@ -18,8 +18,8 @@ type Decisions struct{ counter *prometheus.CounterVec }
 
 var _ prometheus.Collector = &Decisions{}
 
-// NewDecisions returns the counter signet_admission_decisions_total with the labels webhook (pods, kafkausers), result
-// (mutated, unchanged, refused, failed) and reason (a Reason, or empty).
+// NewDecisions returns the counter signet_admission_decisions_total with the labels webhook (pods, kafkausers,
+// principalmappings), result (mutated, unchanged, refused, failed) and reason (a Reason, or empty).
 func NewDecisions() *Decisions {
 	return &Decisions{counter: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "signet_admission_decisions_total",

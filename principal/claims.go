@@ -71,6 +71,10 @@ func (l *ledger) read(m *v1alpha1.PrincipalMapping) (claim, Verdict) {
 	if err := checkPrincipal(m.Spec.Principal); err != nil {
 		return invalid(err)
 	}
+	// An administrator may say whose certificate is a super user's. A KafkaUser must not become one by its name.
+	if m.Spec.Owner != nil && slices.Contains(l.cluster.Spec.SuperUsers, m.Spec.Principal) {
+		return invalid(fmt.Errorf("principal %s is one of the KafkaCluster's superUsers, which no KafkaUser can be: give the KafkaUser another name", m.Spec.Principal))
+	}
 	for _, s := range m.Spec.Subjects {
 		e := Entry{Kind: KindExact, Subject: s.Exact, Principal: m.Spec.Principal}
 		switch {

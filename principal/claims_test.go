@@ -66,11 +66,15 @@ func TestJudgePatterns(t *testing.T) {
 		{"one mapping, overlapping patterns with one answer", []v1alpha1.PrincipalMapping{acme("a", 1, pattern(`CN=[a-m]+,O=Acme`, ""), pattern(`CN=[m-z]+,O=Acme`, ""))}, "Ready", "in force"},
 		{"a SPIFFE ID that is none", []v1alpha1.PrincipalMapping{foreign("a", "User:a", 1, v1alpha1.MappedSubject{SPIFFE: "spiffe://td/a//b"})}, "Invalid", "spiffe id"},
 		{"a dollar in a principal is no group", []v1alpha1.PrincipalMapping{foreign("a", "User:cash$1", 1, pattern(`CN=a,O=Acme`, ""))}, "Ready", "in force"},
+		{"a KafkaUser that would be a super user", []v1alpha1.PrincipalMapping{recordOf(t, user("platform", "admin"), 1)}, "Invalid", "superUsers"},
+		{"an administrator says who is a super user", []v1alpha1.PrincipalMapping{foreign("a", "User:broker", 1, exact("CN=broker,O=Acme"))}, "Ready", "in force"},
+		{"a mapping in conflict keeps its principal", []v1alpha1.PrincipalMapping{acme("first", 1, exact("CN=a,O=Acme")), acme("second", 2, exact("CN=a,O=Acme")), foreign("a", "User:second", 3, exact("CN=b,O=Acme"))},
+			"PrincipalConflict", "principal User:second is held by PrincipalMapping kafka/second"},
 		{"a subject that different certificates share", []v1alpha1.PrincipalMapping{acme("a", 1, exact("CN=\uFFFD,O=Acme"))}, "Invalid", "read alike"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			cluster := kafka()
-			cluster.Spec.SuperUsers = []string{"User:broker"}
+			cluster.Spec.SuperUsers = []string{"User:broker", "User:platform.admin"}
 			last := c.mappings[len(c.mappings)-1]
 			v := Judge(cluster, c.mappings, everybody)[last.Name]
 			if v.Reason != c.want || !strings.Contains(v.Message, c.message) {

@@ -164,8 +164,13 @@ func (r *Clusters) judge(ctx context.Context, cluster *v1alpha1.KafkaCluster, al
 		return nil, fmt.Errorf("list principalmappings: %w", err)
 	}
 	mappings := slices.DeleteFunc(list.Items, func(m v1alpha1.PrincipalMapping) bool { return m.Spec.Cluster != cluster.Name })
+	namespaces, err := r.namespaceUIDs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	// A KafkaUser of the same name in a namespace that was deleted and made anew is another one.
 	verdicts := Judge(cluster, mappings, func(o v1alpha1.MappingOwner) bool {
-		return alive[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}]
+		return alive[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}] && namespaces[o.Namespace] == o.NamespaceUID
 	})
 	var entries []Entry
 	var failed []error
@@ -178,6 +183,18 @@ func (r *Clusters) judge(ctx context.Context, cluster *v1alpha1.KafkaCluster, al
 		}
 	}
 	return entries, errors.Join(failed...)
+}
+
+func (r *Clusters) namespaceUIDs(ctx context.Context) (map[string]types.UID, error) {
+	var list corev1.NamespaceList
+	if err := r.Client.List(ctx, &list, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("list namespaces: %w", err)
+	}
+	uids := make(map[string]types.UID, len(list.Items))
+	for i := range list.Items {
+		uids[list.Items[i].Name] = list.Items[i].UID
+	}
+	return uids, nil
 }
 
 func (r *Clusters) writeVerdict(ctx context.Context, m *v1alpha1.PrincipalMapping, v Verdict) error {

@@ -129,6 +129,7 @@ func Judge(cluster *v1alpha1.KafkaCluster, mappings []v1alpha1.PrincipalMapping,
 				v = Verdict{Reason: v1alpha1.ReasonPrincipalConflict, Message: dispute}
 			} else if dispute := l.disputeSubjects(c); dispute != "" {
 				v = Verdict{Reason: v1alpha1.ReasonConflict, Message: dispute}
+				l.principals[c.principal] = c.holder // that much is not in dispute, and nobody else's
 			}
 		}
 		if v.Reason == v1alpha1.ReasonReady {
@@ -149,11 +150,15 @@ func inForce(cluster *v1alpha1.KafkaCluster, mappings []v1alpha1.PrincipalMappin
 	l := newLedger(cluster)
 	for i := range mappings {
 		m := &mappings[i]
-		if m.Name == except || verdicts[m.Name].Reason != v1alpha1.ReasonReady {
+		if m.Name == except {
 			continue
 		}
-		c, _ := l.read(m)
-		l.enter(c)
+		switch c, _ := l.read(m); verdicts[m.Name].Reason {
+		case v1alpha1.ReasonReady:
+			l.enter(c)
+		case v1alpha1.ReasonConflict:
+			l.principals[c.principal] = c.holder
+		}
 	}
 	return l
 }
@@ -179,10 +184,12 @@ func Claimed(cluster *v1alpha1.KafkaCluster, mappings []v1alpha1.PrincipalMappin
 			disputes = append(disputes, dispute)
 		}
 	}
-	if name, err := ForUser(cluster, user); err == nil {
-		if dispute := l.disputePrincipal(name); dispute != "" {
-			disputes = append(disputes, dispute)
-		}
+	if name, err := ForUser(cluster, user); err != nil {
+		disputes = append(disputes, err.Error())
+	} else if slices.Contains(cluster.Spec.SuperUsers, name) {
+		disputes = append(disputes, fmt.Sprintf("principal %s is one of the KafkaCluster's superUsers, which no KafkaUser can be: give the KafkaUser another name", name))
+	} else if dispute := l.disputePrincipal(name); dispute != "" {
+		disputes = append(disputes, dispute)
 	}
 	if w := user.Spec.Workload; w != nil {
 		if id, err := WorkloadSPIFFEID(cluster.Spec.MeshTrustDomain, user.Namespace, w.ServiceAccountName); err == nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/signet-kafka/signet/principal/regular"
@@ -53,6 +54,20 @@ func newFunction(rule rules.Rule) (*function, error) {
 	made, err := regular.NewFunction(expression, parts)
 	if err != nil {
 		return nil, err
+	}
+	if word, some := made.Outputs().Shortest(); some && !slices.ContainsFunc(parts, func(p regular.Part) bool { return p.Group > 0 }) {
+		// A constant has its case changed here, so that it compares with other names as they are in the end.
+		constant, err := rules.Exact("CN=x", word)
+		if err != nil {
+			return nil, err
+		}
+		constant.Case = rule.Case
+		result, err := rules.List{constant}.Principal("CN=x")
+		if err != nil {
+			return nil, err
+		}
+		made, err = regular.NewFunction(expression, []regular.Part{{Literal: result.Name}})
+		return &function{made, true}, err
 	}
 	return &function{made, keepsCase(rule.Case, made.Outputs())}, nil
 }

@@ -376,3 +376,16 @@ func TestIsRulesProperty(t *testing.T) {
 		}
 	}
 }
+
+// TestConstantsWithALetterCase holds that a constant is compared as it is in the end.
+func TestConstantsWithALetterCase(t *testing.T) {
+	for _, text := range []string{"RULE:^ab$/a/U,RULE:^[a-b]b$/a/U", "RULE:^[ab]aa$/a/U,RULE:^a$/a/U", "RULE:^(?:a|-)$/x/U,RULE:^aa$/x/U"} {
+		list, err := rules.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(Rules(list), func(f Finding) bool { return f.Kind == Shared && f.Rule == 0 && f.Other == 1 }) {
+			t.Errorf("%s: %+v lacks the shared principal", text, Rules(list))
+		}
+	}
+}
