@@ -84,7 +84,10 @@ func installAddons(ctx context.Context, c *Cluster, o upOptions) error {
 // done, what the rest shares with Kubernetes is compiled. An error is reported by whoever builds the same again.
 func prebuild(ctx context.Context, c *Cluster, o upOptions) {
 	b := builder{cache: c.Cache, source: c.Source, report: c.Progress}
-	builds := []func() (string, error){func() (string, error) { return buildBaseImages(ctx, c.Cache, c.Source) }}
+	var builds []func() (string, error)
+	if !o.controlPlane {
+		builds = append(builds, func() (string, error) { return buildBaseImages(ctx, c.Cache, c.Source) })
+	}
 	if o.certManager || o.kafka {
 		builds = append(builds, func() (string, error) { return b.certManager(ctx) })
 	}
