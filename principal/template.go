@@ -86,7 +86,7 @@ func (t Template) Collision() (a, b Identity, name string, ok bool, err error) {
 	for rest != "" {
 		at := placeholder.FindStringIndex(rest)
 		if at == nil {
-			output, rest = append(output, regular.Part{Literal: rest}), ""
+			output = append(output, regular.Part{Literal: rest})
 			break
 		}
 		if at[0] > 0 {

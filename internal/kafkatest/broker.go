@@ -5,9 +5,11 @@ package kafkatest
 
 import (
 	"bytes"
+	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -146,7 +148,8 @@ func (b *Broker) Write(name string, content []byte) {
 
 func (b *Broker) java(arguments ...string) *exec.Cmd {
 	classPath := strings.Join(append(slices.Clone(b.jars), b.libs+"/*"), string(os.PathListSeparator))
-	return exec.Command("java", append([]string{"-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+	// Not the test's context: that ends before the test's clean-up, which kills the broker.
+	return exec.CommandContext(context.WithoutCancel(b.t.Context()), "java", append([]string{"-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
 		"-Dlog4j2.configurationFile=" + filepath.Join(b.Dir, "log4j2.yaml"), "-cp", classPath}, arguments...)...)
 }
 
@@ -157,10 +160,9 @@ func (b *Broker) Start() {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	defer log.Close()
 	b.command = b.java("kafka.Kafka", filepath.Join(b.Dir, "server.properties"))
 	b.command.Stdout, b.command.Stderr = log, log
-	if err := b.command.Start(); err != nil {
+	if err := errors.Join(b.command.Start(), log.Close()); err != nil {
 		b.t.Fatal(err)
 	}
 	for deadline := time.Now().Add(3 * time.Minute); ; time.Sleep(200 * time.Millisecond) {
@@ -201,13 +203,19 @@ func (b *Broker) Kill() {
 func freePorts(t *testing.T, count int) []int {
 	t.Helper()
 	var ports []int
+	var listeners []net.Listener
 	for range count {
-		l, err := net.Listen("tcp", "localhost:0")
+		l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "localhost:0")
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
+		listeners = append(listeners, l)
 		ports = append(ports, l.Addr().(*net.TCPAddr).Port)
+	}
+	for _, l := range listeners {
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 	return ports
 }

@@ -159,13 +159,13 @@ func decode(text []byte, into any) error {
 			return fileError(CodeValue, "%s is null", name)
 		}
 	}
-	for _, e := range strict {
-		if strings.HasPrefix(e.Error(), "duplicate field") {
-			return fileError(CodeDuplicate, "%v", e)
-		}
-		return fileError(CodeUnknown, "%v", e)
+	if len(strict) == 0 {
+		return nil
 	}
-	return nil
+	if strings.HasPrefix(strict[0].Error(), "duplicate field") {
+		return fileError(CodeDuplicate, "%v", strict[0])
+	}
+	return fileError(CodeUnknown, "%v", strict[0])
 }
 
 // Parse reads a file and its shards. read returns the content of a shard by its file name; it may be nil where there

@@ -24,7 +24,7 @@ func TestSchema(t *testing.T) {
 		if err == nil {
 			err = schema.Validate(document)
 		}
-		if accepted := err == nil; accepted != (v.Error == "") && !(accepted && slices.Contains(beyond, v.Error)) && v.Name != "shard-outside" {
+		if accepted := err == nil; accepted != (v.Error == "") && (!accepted || !slices.Contains(beyond, v.Error)) && v.Name != "shard-outside" {
 			t.Errorf("%s: the schema says %v, the reader %q", v.Name, err, v.Error)
 		}
 	}

@@ -118,9 +118,6 @@ func (p *parser) class() (*node, error) {
 			return nil, p.unsupported(p.pos, `a class within a class (write \[ for the character)`)
 		case c == '&' && strings.HasPrefix(p.text[p.pos:], `&&`):
 			return nil, p.unsupported(p.pos, "class intersection (&&)")
-		case c == '^' && p.text[p.pos-1] == '[':
-			// Some versions of Java take this for a negation, for they look at the character before it only.
-			return nil, p.unsupported(p.pos, `^ behind \[ in a class (write \^)`)
 		}
 		item, err := p.classItem(at)
 		if err != nil {

@@ -137,6 +137,7 @@ func TestNewFunctionAccepts(t *testing.T) {
 	for _, test := range []struct{ text, template, in, out string }{
 		{`\ACN=(a+),OU=(b+)\z`, "$2.$1", "CN=a,OU=bb", "bb.a"},
 		{`^(?:x(a)y)$`, "<$1>", "xay", "<a>"},
+		{`\A\A(a+)\z`, "$1", "aa", "aa"},
 		{`((a)b)`, "$2", "ab", "a"},
 		{`((a)b)`, "$1", "ab", "ab"},
 		{`(?:(\Aa|b))`, "", "b", ""},

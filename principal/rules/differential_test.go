@@ -288,6 +288,7 @@ func TestStack(t *testing.T) {
 		`(?:(a|b)(a|b)?)*`, `(?:[a😀]{1,3}b?)*`, `(?:ab?){2,}`, `(?:a|b)*(?:a|b)*(?:a|b)*`,
 		strings.Repeat("a?", 400) + `a*`, strings.Repeat("(?:a?", 130) + strings.Repeat(")", 130) + `a*`,
 		`(?:` + strings.Repeat("(?:b?c?", 20) + strings.Repeat(")", 20) + `a)*`,
+		`(?:` + strings.Repeat("(?:b?", 20) + strings.Repeat(")?", 20) + `a)*`,
 	} {
 		rules := "RULE:" + p + "/x/"
 		list, err := Parse(rules)

@@ -98,10 +98,11 @@ func (r Rule) apply(subject string) (name, reason string, err error) {
 	if reason != "" {
 		return "", reason, nil
 	}
-	if name, err = r.Case.apply(name); err != nil {
-		return "", err.Error(), nil
+	name, err = r.Case.apply(name)
+	if err != nil {
+		reason = err.Error()
 	}
-	return name, "", nil
+	return name, reason, nil
 }
 
 // endsInLineBreak tells whether s ends in what Java's Pattern calls a line terminator.

@@ -76,7 +76,7 @@ func (g *generator) testCase() testCase {
 }
 
 // letters are what subjects are made of: few, so that things meet.
-const letters = "aaabbbcABC019,=-. +_\\éßΣσİıǅﬁ😀𐐷\u2028"
+const letters = "aaabbbcABC019,=-. +_\\éßΣσİıǅﬁ😀𐐷\u2028\u0085"
 
 func (g *generator) letter() rune { return pick(g, []rune(letters)...) }
 
@@ -84,7 +84,7 @@ func (g *generator) separator() string {
 	if g.chance(g.wild) {
 		return pick(g, "\n", "", " ", ";", ",,", ",x,", "\u2028", "\r\n", ", DEFAULT ,", "\\,", "/,", "\n,\nx\n", "\u0085,")
 	}
-	return pick(g, ",", ",", ",", ", ", ",\n", " ,", "\n, ", " \t, ", ",,", " , , ", ",\r\n")
+	return pick(g, ",", ",", ",", ", ", ",\n", " ,", "\n, ", " \t, ", ",,", " , , ", ",\r\n", ",\f\v")
 }
 
 func (g *generator) rule() generated {
@@ -179,7 +179,7 @@ func (g *generator) topLevel(groups *int) generated {
 			p.text += "$"
 			if g.chance(30) {
 				inner := p.sample
-				p.sample = func() string { return inner() + pick(g, "\n", "\r\n", "\u2028", "\r") }
+				p.sample = func() string { return inner() + pick(g, "\n", "\r\n", "\u2028", "\u0085", "\r") }
 			}
 		}
 		all = append(all, p)
@@ -283,7 +283,7 @@ func (g *generator) literal() generated {
 	switch {
 	case special, r < 0x80 && !isAlphanumeric(r) && g.chance(300):
 		text = `\` + text
-	case r <= 0xFF && g.chance(40):
+	case r == '\u0085', r <= 0xFF && g.chance(40):
 		text = fmt.Sprintf(`\x%02x`, r)
 	case r == '\u2028', r <= 0xFFFF && g.chance(40):
 		text = fmt.Sprintf(`\u%04X`, r)
@@ -297,7 +297,7 @@ var classes = [][2]string{
 	{`\S`, "ab,é😀"}, {`[ab]`, "ab"}, {`[a-c]`, "abc"}, {`[^a]`, "bc,é😀\n"}, {`[^,]`, "abcé😀"}, {`[^,=]`, "ab-"},
 	{`[a-zA-Z0-9.-]`, "aB0.-"}, {`[\w-.]`, "a0_-."}, {`[a-]`, "a-"}, {`[-a]`, "-a"}, {`[]a]`, "]a"}, {`[^]a]`, "bc"},
 	{`[\x41-\x43]`, "ABC"}, {`[a\]b]`, "a]b"}, {`[&a]`, "&a"}, {`[a&b]`, "a&b"}, {`[a^]`, "a^"}, {`[\^a]`, "^a"},
-	{`[\[a]`, "[a"}, {`[é-ü]`, "éü"}, {`[\u0000-\uffff]`, "aé\n"}, {`[\s\S]`, "ab😀\n"}, {`[^\s\S]`, "a"},
+	{`[\[a]`, "[a"}, {`[\[^a]`, "[^a"}, {`[^\[^a]`, "bc]"}, {`[é-ü]`, "éü"}, {`[\u0000-\uffff]`, "aé\n"}, {`[\s\S]`, "ab😀\n"}, {`[^\s\S]`, "a"},
 	{`[.$*+?(){}|]`, ".$*+?(){}|"}, {`[😀a]`, "😀a"}, {`[^😀]`, "abé𐐷"}, {`[^a-\uffff]`, "A0,😀"}, {`[a-😀]`, "aé😀"},
 	{`[+--]`, "+,-"}, {`[^\d]`, "ab,"}, {`[^\w,]`, "-=é"}, {`[\d,]`, "0,1"}, {`[^\D]`, "01"}, {`[\Wa]`, "a,-"},
 	{`[\t-~]`, "a \n~"}, {`[ -\/]`, " ,-."}, {`[^ -~]`, "é😀\n"}, {`[a\-c]`, "a-c"}, {`[\\,]`, `\,`}, {`[!-&]`, "!&#"},
@@ -314,8 +314,7 @@ func (g *generator) oddity() generated {
 		`(?<=a)`, `(?<!a)`, `(?>a)`, `\p{L}`, `\pL`, `\P{Lu}`, `[a&&b]`, `[a[b]]`, `[[:alpha:]]`, `\Qa\E`, `\Q`, `\E`, `\R`,
 		`\X`, `\h`, `\v`, `\N{DIGIT ONE}`, `\x{61}`, `\x6`, `\xg0`, `\u00`, `\uD83D\uDE00`, `\uD83D`, `\07`, `\cA`, `\i`, `\y`, `\C`,
 		`[\b]`, `[\1]`, `[z-a]`, `[a-\d]`, `[a`, `[]`, `[^]`, `(`, `)`, `(?`, `(?:`, `*`, `+`, `?`, `{`, `{2}`, `}`, `]`, `a{`, `^`, `$`,
-		`$a`, `a^`, `(^a)`, `(a$)`, `^*`, `$?`, `()*`, `(a*)*`, `(a?)+`, `(a|)*`, `()`, `(|a)`, `(a|)`, `||`, `(a*)?`, `(a?)??`, `[\[^a]`,
-		`[[^a]]`, `[a-[b]]`, `[&&a]`, `[a&&]`, `[a&&&b]`, `(?:a{40}){40}`, `(?:a{255}){255}`, `a{255}`, `\-`, `\_`, `\ `, `\é`, `\é+`,
+		`$a`, `a^`, `(^a)`, `(a$)`, `^*`, `$?`, `()*`, `(a*)*`, `(a?)+`, `(a|)*`, `()`, `(|a)`, `(a|)`, `||`, `(a*)?`, `(a?)??`, `[[^a]]`, `[a-[b]]`, `[&&a]`, `[a&&]`, `[a&&&b]`, `(?:a{40}){40}`, `(?:a{255}){255}`, `a{255}`, `\-`, `\_`, `\ `, `\é`, `\é+`,
 		"\x00", "\n", `\`+"\n", "\t", `(?x) a`, `\Q\E{2}`, `a{2\Q\E}`, `[\Qa\E]`, `\uFFFF`, `[^\x00]`, `\x00`, `\z*`, `\b{g}`),
 		pick(g, "a", "", "aa", "^", "1"))
 }

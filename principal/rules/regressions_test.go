@@ -90,7 +90,7 @@ func judge(rules string) judged {
 // refuses or throws at, Kafka does.
 func (j *judged) compare(subject string, kafka kafkaOutcome) (signet string, err error) {
 	differ := func(signet string) (string, error) {
-		return signet, fmt.Errorf("rules %q, subject %q: Kafka: %v; Signet: %s, %v", j.rules, subject, kafka, signet, j.err)
+		return signet, fmt.Errorf("rules %q, subject %q: Kafka: %v; Signet: %s, %w", j.rules, subject, kafka, signet, j.err)
 	}
 	if j.err != nil {
 		var syntax *SyntaxError

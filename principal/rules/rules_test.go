@@ -14,7 +14,7 @@ import (
 )
 
 func TestParse(t *testing.T) {
-	list, notes, err := ParseNotes(" RULE:^CN=([^,]+),.*$/$1/L,\n,RULE:.*/\\/$0/U ,\tDEFAULT,RULE:^a$//")
+	list, notes, err := ParseNotes(" RULE:^CN=([^,]+),.*$/$1/L,\n,RULE:.*/\\/$0/U\v\f,\tDEFAULT,RULE:^a$//")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +37,7 @@ func TestParse(t *testing.T) {
 	for _, n := range notes {
 		offsets = append(offsets, n.Offset)
 	}
-	if want := []int{28, 29, 54}; !slices.Equal(offsets, want) {
+	if want := []int{28, 29, 55}; !slices.Equal(offsets, want) {
 		t.Errorf("notes %v, want them at %v", notes, want)
 	}
 }
@@ -45,6 +45,7 @@ func TestParse(t *testing.T) {
 func TestErrorsSayWhereAndWhat(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{" DEFAULT, foo bar ,DEFAULT", `ssl.principal.mapping.rules, offset 10: Kafka refuses "foo bar ": neither DEFAULT nor RULE:pattern/replacement/`},
+		{"x\f\vy,DEFAULT", `ssl.principal.mapping.rules, offset 0: Kafka refuses "x\f\vy": neither DEFAULT nor RULE:pattern/replacement/`},
 		{"RULE:a/b", `ssl.principal.mapping.rules, offset 0: Kafka refuses "RULE:a/b": a rule is RULE:pattern/replacement/, with an L or a U behind it or nothing`},
 		{"RULE:a/b/LU,DEFAULT", `ssl.principal.mapping.rules, offset 10: Kafka refuses "U": behind a rule comes a comma (and before it, at most an L or a U)`},
 		{"DEFAULT,RULE:a(/b/", `ssl.principal.mapping.rules, offset 8: Kafka refuses "RULE:a(/b/": regular expression, offset 1: the group is not closed with )`},
@@ -315,6 +316,7 @@ func TestReplacement(t *testing.T) {
 		{`$12`, 1, `<1>2`},
 		{`$12`, 12, `<12>`},
 		{`$123`, 12, `<12>3`},
+		{`$10`, 1, `<1>0`},
 		{`$9`, 1, `$9`},
 		{`$99`, 1, `$99`},
 		{`a$9b`, 1, `a$9b`},

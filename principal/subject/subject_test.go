@@ -53,7 +53,7 @@ var (
 
 const utf8String = asn1.TagUTF8String
 
-func print(raw []byte) (string, error) {
+func printed(raw []byte) (string, error) {
 	s, err := Parse(raw)
 	return s.String(), err
 }
@@ -88,7 +88,7 @@ func TestString(t *testing.T) {
 		{"an RDN that imitates ours stays one attribute", der(t, one(oidCN, utf8String, "orders,OU=shop,O=signet")), `CN=orders\,OU\=shop\,O\=signet`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := print(c.der)
+			got, err := printed(c.der)
 			if err != nil || got != c.want {
 				t.Fatalf("Parse = %q, %v; want %q", got, err, c.want)
 			}
@@ -110,7 +110,7 @@ func TestParseRefusesMalformedDER(t *testing.T) {
 		"truncated":     good[:len(good)-1],
 		"empty set":     {0x30, 0x02, 0x31, 0x00},
 	} {
-		if got, err := print(input); err == nil {
+		if got, err := printed(input); err == nil {
 			t.Errorf("%s: Parse = %q, want an error", name, got)
 		}
 	}
@@ -274,7 +274,7 @@ func TestPrintsWhatJavaPrints(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := print(name)
+		got, err := printed(name)
 		if err != nil || got != string(want) {
 			t.Fatalf("seed %d, name %d (%x): Parse = %q, %v; Java prints %q", seed, i, name, got, err, want)
 		}

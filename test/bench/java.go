@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -29,8 +30,8 @@ var javaPairs = []javaPair{
 	{"java-request-one", "requestSignetOf10000", "requestKafkaOf1", 1},
 }
 
-// measureJava runs JMH for the pairs whose name contains only, and prints a line each. It tells whether there were any.
-func measureJava(ctx context.Context, only string) (bool, error) {
+// measureJava runs JMH for the pairs whose name contains only, and writes a line each. It tells whether there were any.
+func measureJava(ctx context.Context, only string, out io.Writer) (bool, error) {
 	var wanted []javaPair
 	var methods []string
 	for _, p := range javaPairs {
@@ -48,8 +49,8 @@ func measureJava(ctx context.Context, only string) (bool, error) {
 	}
 	run := exec.CommandContext(ctx, "mvn", "--quiet", "--batch-mode", "-Pbench", "test-compile", "exec:exec", "-Dbench.args=("+strings.Join(methods, "|")+")$")
 	run.Dir = filepath.Join(root, "broker")
-	if out, err := run.CombinedOutput(); err != nil {
-		return false, fmt.Errorf("jmh: %w\n%s", err, out)
+	if said, err := run.CombinedOutput(); err != nil {
+		return false, fmt.Errorf("jmh: %w\n%s", err, said)
 	}
 	text, err := os.ReadFile(filepath.Join(root, "broker", "target", "jmh.json"))
 	if err != nil {
@@ -75,7 +76,7 @@ func measureJava(ctx context.Context, only string) (bool, error) {
 		if baseline/value >= p.target {
 			verdict = "ok"
 		}
-		fmt.Printf("bench %s value=%.1f unit=ns baseline=%.1f ratio=%.2f target=%.2f %s\n", p.name, value, baseline, baseline/value, p.target, verdict)
+		fmt.Fprintf(out, "bench %s value=%.1f unit=ns baseline=%.1f ratio=%.2f target=%.2f %s\n", p.name, value, baseline, baseline/value, p.target, verdict)
 	}
 	return true, nil
 }

@@ -63,7 +63,7 @@ func run(ctx context.Context, only string, rounds int) error {
 			fmt.Println(p.measure(rounds))
 		}
 	}
-	java, err := measureJava(ctx, only)
+	java, err := measureJava(ctx, only, os.Stdout)
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ type event struct {
 // run runs the suite, printing a line for each package, for each end-to-end test, and all output of what failed.
 func (s suite) run(ctx context.Context, root string, results Results) error {
 	if s.maven {
-		return runMaven(ctx, filepath.Join(root, s.dir), results)
+		return runMaven(ctx, filepath.Join(root, s.dir), results, os.Stdout)
 	}
 	// Packages share two cores and one Kafka; the end-to-end tests bring their progress on standard error.
 	args := slices.Concat([]string{"test", "-json", "-count=1", "-timeout=60m", "-p=2"}, stack.BuildFlags, s.args)

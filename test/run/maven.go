@@ -8,6 +8,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,12 +28,12 @@ type report struct {
 
 // runMaven verifies a Maven module: it compiles, tests, checks the format and packages. A test's name is
 // Class.method.
-func runMaven(ctx context.Context, dir string, results Results) error {
+func runMaven(ctx context.Context, dir string, results Results, out io.Writer) error {
 	if _, err := exec.LookPath("mvn"); err != nil {
 		return errors.New("mvn is not on the PATH: install Maven and a JDK of version 17 or later (Debian: apt-get install maven)")
 	}
 	cmd := exec.CommandContext(ctx, "mvn", "--quiet", "--batch-mode", "clean", "verify")
-	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, os.Stdout, os.Stderr
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, out, os.Stderr
 	failed := cmd.Run()
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -65,7 +66,7 @@ func runMaven(ctx context.Context, dir string, results Results) error {
 			}
 			results.Add(c.Class, javaTestName(c.Class, c.Name), outcome)
 		}
-		fmt.Printf("   %4d of %4d passed  %s\n", passed, len(r.Cases), strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "TEST-"), ".xml"))
+		fmt.Fprintf(out, "   %4d of %4d passed  %s\n", passed, len(r.Cases), strings.TrimSuffix(strings.TrimPrefix(filepath.Base(file), "TEST-"), ".xml"))
 	}
 	if failed != nil && bad == 0 {
 		results.Add(filepath.Base(dir), "", "fail") // it did not compile, or the format is wrong
