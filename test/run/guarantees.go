@@ -24,6 +24,13 @@ func (r Results) Add(pkg, test, outcome string) {
 	r[test] = append(r[test], outcome)
 }
 
+// Merge adds the outcomes of other tests.
+func (r Results) Merge(other Results) {
+	for name, outcomes := range other {
+		r[name] = append(r[name], outcomes...)
+	}
+}
+
 // Count counts the outcomes.
 func (r Results) Count() (passed, failed, skipped int) {
 	for _, outcomes := range r {

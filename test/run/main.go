@@ -22,6 +22,8 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/signet-kafka/signet/test/stack"
 )
 
@@ -35,16 +37,23 @@ type suite struct {
 	prepare func(ctx context.Context, root string) ([]string, error)
 }
 
-// suites are in the order of what they need: plain Go first, then a node, a broker, an API server, and everything.
-var suites = []suite{
-	{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./cmd", "./cmd/kubectl-signet/...", "./cmd/webhook/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/..."}},
-	{name: "images", dir: "images", args: []string{"./..."}},
-	{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
-	{name: "cluster", dir: "test/cluster", args: []string{"./..."}},
-	{name: "broker", dir: "broker", maven: true},
-	{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./principal", "./principal/rules"}, prepare: kafkaLibs},
-	{name: "api", dir: ".", args: []string{"./cmd/controller/..."}},
-	{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}},
+// stages run one after the other, in the order of what they need; the lanes of a stage side by side, each lane's suites
+// in their order. The tests of the cluster mostly wait for a node, which leaves the processors to plain Go and to Kafka.
+var stages = [][][]suite{
+	{
+		{{name: "cluster", dir: "test/cluster", args: []string{"./..."}}},
+		{
+			{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./cmd", "./cmd/kubectl-signet/...", "./cmd/webhook/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/..."}},
+			{name: "images", dir: "images", args: []string{"./..."}},
+			{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
+			{name: "broker", dir: "broker", maven: true},
+			{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./principal", "./principal/rules"}, prepare: kafkaLibs},
+		},
+	},
+	{{
+		{name: "api", dir: ".", args: []string{"./cmd/controller/..."}},
+		{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}},
+	}},
 }
 
 func main() {
@@ -69,14 +78,28 @@ func run(ctx context.Context, only string) error {
 	results := Results{}
 	start := time.Now()
 	ran := false
-	for _, s := range suites {
-		if only != "" && only != s.name {
-			continue
+	for _, lanes := range stages {
+		side, stage := errgroup.WithContext(ctx)
+		outcomes := make([]Results, len(lanes))
+		for i, lane := range lanes {
+			lane = slices.DeleteFunc(slices.Clone(lane), func(s suite) bool { return only != "" && only != s.name })
+			ran = ran || len(lane) > 0
+			outcomes[i] = Results{}
+			side.Go(func() error {
+				for _, s := range lane {
+					fmt.Printf("== %s (%s after start)\n", s.name, time.Since(start).Round(time.Second))
+					if err := s.run(stage, root, outcomes[i]); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
 		}
-		ran = true
-		fmt.Printf("== %s (%s after start)\n", s.name, time.Since(start).Round(time.Second))
-		if err := s.run(ctx, root, results); err != nil {
+		if err := side.Wait(); err != nil {
 			return err
+		}
+		for _, o := range outcomes {
+			results.Merge(o)
 		}
 	}
 	if !ran {
