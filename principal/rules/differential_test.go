@@ -110,10 +110,15 @@ func answers(t *testing.T, options []string, cases <-chan question, answered fun
 		n := 0
 		for c := range cases {
 			sent <- c
-			w.WriteString(line(c))
+			text := line(c)
 			if n++; n%batch == 0 {
-				w.WriteString("flush\n")
-				w.Flush()
+				text += "flush\n"
+			}
+			if _, err := w.WriteString(text); err != nil { // Flush says it again
+				break
+			}
+			if n%batch == 0 && w.Flush() != nil {
+				break
 			}
 		}
 		failed <- errors.Join(w.Flush(), in.Close())
