@@ -236,7 +236,8 @@ func TestRecordedRegressions(t *testing.T) {
 	answers(t, nil, in, func(_ question, kafka []kafkaOutcome) {
 		r := &recorded[i]
 		i++
-		if !*update && kafka[0].String() != r.Kafka.String() {
+		// What cannot be told may be something else in another version of Java.
+		if !*update && r.Signet != "unpredictable" && kafka[0].String() != r.Kafka.String() {
 			t.Errorf("%s: Kafka says %v, recorded is %v", r.Name, kafka[0], r.Kafka)
 		}
 		r.Kafka = kafka[0]
