@@ -61,7 +61,7 @@ func withKfake(t *testing.T) (*harness, *kfake.Cluster) {
 		t.Fatal(err)
 	}
 	t.Cleanup(kafka.Close)
-	return newHarness(t, &adminTLS{config: trusting}, kafka.ListenAddrs(), v1alpha1.ClusterPolicy{}), kafka
+	return newHarness(t, &adminTLS{config: trusting}, kafka.ListenAddrs()), kafka
 }
 
 func TestControllers(t *testing.T) {

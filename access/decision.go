@@ -38,7 +38,8 @@ type Decision struct {
 //
 // A declaration is granted as a whole once its principal is recorded for it, or not at all. While a part of it is
 // refused, nothing is created, but what it (or the policy) no longer permits is withdrawn nevertheless. While it is merely
-// not decided whose the principal is, nothing is touched, so that a changed declaration takes over without a gap.
+// not decided whose the principal is, nothing is touched, so that a changed declaration takes over without a gap. A
+// suspended user has nothing, at once.
 func Decide(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted bool, facts Facts) Decision {
 	managed := slices.Contains(user.Finalizers, Finalizer)
 	if held := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionMappingRecorded); held != nil && held.Reason == v1alpha1.ReasonPrincipalConflict {
@@ -56,6 +57,11 @@ func Decide(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted b
 	switch refused := CheckDeclaration(user, cluster); {
 	case decided && recorded.Reason == v1alpha1.ReasonPrincipalConflict:
 		return othersPrincipal(recorded.Message)
+	case user.Spec.Suspend:
+		// At once, whether or not the ledger has read this declaration: what the principal has was granted to this object,
+		// or to whoever had it before.
+		ours := decided && (recorded.Status == metav1.ConditionTrue || recorded.Reason == v1alpha1.ReasonReserved)
+		return Decision{Managed: managed || ours, Reason: v1alpha1.ReasonSuspended, Message: "spec.suspend is true: no ACL is kept"}
 	case decided && recorded.Reason == v1alpha1.ReasonReserved:
 		// Whatever the principal holds was granted to somebody who is gone.
 		return Decision{Managed: true, Reason: v1alpha1.ReasonPending, Message: "waits for the principal's release: " + recorded.Message}
@@ -88,8 +94,8 @@ func (d Decision) grantsWithin(existing Bindings) Bindings {
 // inForce tells whether the user's status says that the decision was carried out already.
 func (d Decision) inForce(user *v1alpha1.KafkaUser) bool {
 	synced := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionAccessSynced)
-	return d.Reason == v1alpha1.ReasonReady &&
-		synced != nil && synced.Status == metav1.ConditionTrue && synced.ObservedGeneration == user.Generation &&
+	return (d.Reason == v1alpha1.ReasonReady || d.Reason == v1alpha1.ReasonSuspended) &&
+		synced != nil && synced.Reason == d.Reason && synced.ObservedGeneration == user.Generation &&
 		user.Status.ACLs != nil && int(*user.Status.ACLs) == len(d.Grants)
 }
 

@@ -22,6 +22,7 @@ func recorded(status metav1.ConditionStatus, reason string, generation int64) me
 func TestDecide(t *testing.T) {
 	yes, no := metav1.ConditionTrue, metav1.ConditionFalse
 	guarded := func(u *v1alpha1.KafkaUser) { u.Finalizers = []string{Finalizer} }
+	suspended := func(u *v1alpha1.KafkaUser) { u.Spec.Suspend = true }
 	mapping := func(status metav1.ConditionStatus, reason string, generation int64) func(*v1alpha1.KafkaUser) {
 		return func(u *v1alpha1.KafkaUser) {
 			u.Status.Conditions = []metav1.Condition{recorded(status, reason, generation)}
@@ -57,6 +58,18 @@ func TestDecide(t *testing.T) {
 		{name: "another's principal, namespace not admitted", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(no, v1alpha1.ReasonPrincipalConflict, 1)}, outside: true, reason: v1alpha1.ReasonNamespaceNotAllowed},
 		{name: "another's principal and a refused entry", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(no, v1alpha1.ReasonPrincipalConflict, 1), func(u *v1alpha1.KafkaUser) { u.Spec.Admin = []string{"foreign"} }},
 			reason: v1alpha1.ReasonPending},
+		{name: "suspended: everything is withdrawn", edits: []func(*v1alpha1.KafkaUser){guarded, suspended, mapping(yes, v1alpha1.ReasonReady, 1)}, managed: true, reason: v1alpha1.ReasonSuspended},
+		{name: "suspended: the ledger is not waited for", edits: []func(*v1alpha1.KafkaUser){guarded, suspended, mapping(yes, v1alpha1.ReasonReady, 0)}, managed: true, reason: v1alpha1.ReasonSuspended},
+		{name: "suspended, ledger undecided", edits: []func(*v1alpha1.KafkaUser){guarded, suspended, mapping(no, v1alpha1.ReasonPending, 1)}, managed: true, reason: v1alpha1.ReasonSuspended},
+		{name: "suspended before anything was granted, recorded", edits: []func(*v1alpha1.KafkaUser){suspended, mapping(yes, v1alpha1.ReasonReady, 1)}, managed: true, reason: v1alpha1.ReasonSuspended},
+		{name: "suspended before anything was granted, not recorded", edits: []func(*v1alpha1.KafkaUser){suspended}, reason: v1alpha1.ReasonSuspended},
+		{name: "suspended, reserved", edits: []func(*v1alpha1.KafkaUser){suspended, mapping(no, v1alpha1.ReasonReserved, 1)}, managed: true, reason: v1alpha1.ReasonSuspended},
+		{name: "suspended, in conflict about a subject", edits: []func(*v1alpha1.KafkaUser){guarded, suspended, mapping(no, v1alpha1.ReasonConflict, 1)}, managed: true, reason: v1alpha1.ReasonSuspended},
+		{name: "suspended, another's principal", edits: []func(*v1alpha1.KafkaUser){guarded, suspended, mapping(no, v1alpha1.ReasonPrincipalConflict, 1)}, reason: v1alpha1.ReasonPending},
+		{name: "suspended, another's principal by an earlier declaration", edits: []func(*v1alpha1.KafkaUser){guarded, suspended, mapping(no, v1alpha1.ReasonPrincipalConflict, 0)}, reason: v1alpha1.ReasonSuspended},
+		{name: "suspended and a refused entry", edits: []func(*v1alpha1.KafkaUser){guarded, suspended, mapping(yes, v1alpha1.ReasonReady, 1), func(u *v1alpha1.KafkaUser) { u.Spec.Admin = []string{"foreign"} }},
+			managed: true, reason: v1alpha1.ReasonSuspended},
+		{name: "suspended, namespace not admitted", edits: []func(*v1alpha1.KafkaUser){guarded, suspended, mapping(yes, v1alpha1.ReasonReady, 1)}, outside: true, managed: true, reason: v1alpha1.ReasonNamespaceNotAllowed},
 		{name: "deleted", edits: []func(*v1alpha1.KafkaUser){guarded, mapping(yes, v1alpha1.ReasonReady, 1), func(u *v1alpha1.KafkaUser) { u.DeletionTimestamp = &metav1.Time{Time: time.Unix(1, 0)} }},
 			managed: true, reason: v1alpha1.ReasonPending},
 	}
@@ -178,6 +191,38 @@ func TestYield(t *testing.T) {
 			if s.decision.Managed != c.want[i] || !s.decision.Managed && (len(s.decision.Grants) > 0 || s.decision.Reason != v1alpha1.ReasonPending) {
 				t.Errorf("%s: %s: %+v, want managed %v", c.name, s.user.Name, s.decision, c.want[i])
 			}
+		}
+	}
+}
+
+// TestInForceDuringAnOutage holds that a failure is said of users whose declaration may not be in force, and of no others.
+func TestInForceDuringAnOutage(t *testing.T) {
+	synced := func(reason string, status metav1.ConditionStatus, generation int64) metav1.Condition {
+		return metav1.Condition{Type: v1alpha1.ConditionAccessSynced, Status: status, Reason: reason, ObservedGeneration: generation}
+	}
+	zero, five := int32(0), int32(5)
+	ready, suspended := v1alpha1.ReasonReady, v1alpha1.ReasonSuspended
+	for name, c := range map[string]struct {
+		suspend bool
+		synced  metav1.Condition
+		acls    *int32
+		want    bool
+	}{
+		"in force":                         {false, synced(ready, metav1.ConditionTrue, 1), &five, true},
+		"of an earlier declaration":        {false, synced(ready, metav1.ConditionTrue, 0), &five, false},
+		"other ACLs":                       {false, synced(ready, metav1.ConditionTrue, 1), &zero, false},
+		"suspended, and nothing is left":   {true, synced(suspended, metav1.ConditionFalse, 1), &zero, true},
+		"just suspended":                   {true, synced(ready, metav1.ConditionTrue, 0), &five, false},
+		"suspended, withdrawal failed":     {true, synced(v1alpha1.ReasonUnreachable, metav1.ConditionFalse, 1), &five, false},
+		"suspended, some are left":         {true, synced(suspended, metav1.ConditionFalse, 1), &five, false},
+		"resumed while Kafka is not there": {false, synced(suspended, metav1.ConditionFalse, 0), &zero, false},
+	} {
+		user := newUser(func(s *v1alpha1.KafkaUserSpec) { s.Consume, s.Suspend = []string{"payments"}, c.suspend })
+		user.Finalizers = []string{Finalizer}
+		user.Status.Conditions = []metav1.Condition{recorded(metav1.ConditionTrue, ready, 1), c.synced}
+		user.Status.ACLs = c.acls
+		if got := Decide(user, newCluster(v1alpha1.ClusterPolicy{}), true, Facts{}).inForce(user); got != c.want {
+			t.Errorf("%s: %v, want %v", name, got, c.want)
 		}
 	}
 }

@@ -13,5 +13,6 @@
 // allows. A Kafka that does not answer delays work and loses none of it; it delays that cluster only.
 //
 // The package never signs, never reads a Secret and never decides who a principal is: it gets its TLS identity from
-// AdminTLS and waits for a KafkaUser's MappingRecorded condition before it grants anything.
+// AdminTLS and waits for a KafkaUser's MappingRecorded condition before it grants anything. It waits for nothing before it
+// withdraws what a suspended KafkaUser has.
 package access

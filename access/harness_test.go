@@ -61,7 +61,7 @@ type harness struct {
 	now      time.Time
 }
 
-func newHarness(t *testing.T, identity AdminTLS, bootstrap []string, policy v1alpha1.ClusterPolicy) *harness {
+func newHarness(t *testing.T, identity AdminTLS, bootstrap []string) *harness {
 	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, v1alpha1.AddToScheme} {
@@ -69,7 +69,7 @@ func newHarness(t *testing.T, identity AdminTLS, bootstrap []string, policy v1al
 			t.Fatal(err)
 		}
 	}
-	cluster := newCluster(policy)
+	cluster := newCluster(v1alpha1.ClusterPolicy{})
 	cluster.Spec.NamespaceSelector.MatchLabels = map[string]string{"kafka": "yes"}
 	cluster.Spec.Listeners[0].BootstrapServers = bootstrap
 	namespace := func(name string) *corev1.Namespace {

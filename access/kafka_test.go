@@ -76,7 +76,7 @@ func TestKafka(t *testing.T) {
 	a := kafkatest.NewAuthority(t)
 	b := kafkatest.Start(t, a, kafkatest.Options{Properties: kafkatest.Authorizer})
 	with := func(t *testing.T) *harness {
-		h := newHarness(t, &adminTLS{config: controllerTLS(t, a)}, []string{b.Address}, v1alpha1.ClusterPolicy{})
+		h := newHarness(t, &adminTLS{config: controllerTLS(t, a)}, []string{b.Address})
 		wipe(t, h)
 		return h
 	}
@@ -95,7 +95,7 @@ func TestKafka(t *testing.T) {
 	t.Run("ClientSeesExactlyItsTopics", func(t *testing.T) { clientStory(t, with(t), a, b) })
 	t.Run("NotASuperUser", func(t *testing.T) {
 		ordinary := clientOf(t, a, principal.UserSubject{Namespace: "shop", Name: "ordinary", Organization: "signet"})
-		h := newHarness(t, &adminTLS{config: ordinary}, []string{b.Address}, v1alpha1.ClusterPolicy{})
+		h := newHarness(t, &adminTLS{config: ordinary}, []string{b.Address})
 		user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
 		h.pass()
 		for _, c := range []metav1.Condition{h.wantReason(user, v1alpha1.ReasonRefusedByBroker), h.ask()} {
@@ -106,7 +106,7 @@ func TestKafka(t *testing.T) {
 		}
 	})
 	t.Run("UntrustedBroker", func(t *testing.T) {
-		h := newHarness(t, &adminTLS{config: controllerTLS(t, kafkatest.NewAuthority(t))}, []string{b.Address}, v1alpha1.ClusterPolicy{})
+		h := newHarness(t, &adminTLS{config: controllerTLS(t, kafkatest.NewAuthority(t))}, []string{b.Address})
 		c := h.ask()
 		t.Log(c.Message)
 		if c.Reason != v1alpha1.ReasonUnreachable || !strings.Contains(c.Message, "x509") {
@@ -116,7 +116,7 @@ func TestKafka(t *testing.T) {
 	t.Run("UntrustedClient", func(t *testing.T) {
 		config := controllerTLS(t, kafkatest.NewAuthority(t))
 		config.RootCAs = controllerTLS(t, a).RootCAs
-		h := newHarness(t, &adminTLS{config: config}, []string{b.Address}, v1alpha1.ClusterPolicy{})
+		h := newHarness(t, &adminTLS{config: config}, []string{b.Address})
 		c := h.ask()
 		t.Log(c.Message)
 		if c.Reason != v1alpha1.ReasonUnreachable || !strings.Contains(c.Message, "tls") {
@@ -130,7 +130,7 @@ func TestKafka(t *testing.T) {
 func TestKafkaWithoutAuthorizer(t *testing.T) {
 	a := kafkatest.NewAuthority(t)
 	b := kafkatest.Start(t, a, kafkatest.Options{Properties: ""})
-	h := newHarness(t, &adminTLS{config: controllerTLS(t, a)}, []string{b.Address}, v1alpha1.ClusterPolicy{})
+	h := newHarness(t, &adminTLS{config: controllerTLS(t, a)}, []string{b.Address})
 	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
 	h.pass()
 	for _, c := range []metav1.Condition{h.wantReason(user, v1alpha1.ReasonRefusedByBroker), h.ask()} {

@@ -24,6 +24,7 @@ import (
 // against a real broker. Each gets an empty Kafka.
 var scenarios = map[string]func(*testing.T, *harness){
 	"UserLifecycle":                     userLifecycle,
+	"Suspension":                        suspension,
 	"DriftIsRepaired":                   driftIsRepaired,
 	"ForeignACLsAreNotTouched":          foreignACLsAreNotTouched,
 	"NamespaceAdmission":                namespaceAdmission,
@@ -76,6 +77,66 @@ func userLifecycle(t *testing.T, h *harness) {
 	if !h.gone(never) {
 		t.Error("a KafkaUser that was granted nothing has a finalizer")
 	}
+}
+
+// suspension holds that a suspended user's ACLs go in the first pass, before the ledger has read the declaration, that none
+// come back, and that resuming brings back exactly those that are declared.
+func suspension(t *testing.T, h *harness) {
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}, Produce: []string{"orders"}})
+	other := h.user("shop", "other", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(user)
+	suspend := func(yes bool) {
+		h.must(h.api.Get(h.ctx, client.ObjectKeyFromObject(user), user))
+		user.Spec.Suspend = yes
+		user.Generation++
+		h.must(h.api.Update(h.ctx, user))
+		h.users.backlog.add(h.cluster, client.ObjectKeyFromObject(user))
+	}
+	wantNone := func() {
+		t.Helper()
+		h.wantHeld("User:shop.orders", nil)
+		if h.wantReason(user, v1alpha1.ReasonSuspended); user.Status.ACLs == nil || *user.Status.ACLs != 0 {
+			t.Errorf("status.acls of a suspended user: %v", user.Status.ACLs)
+		}
+	}
+	suspend(true)
+	h.pass()
+	wantNone()
+	h.record(user, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	h.must(h.admin().Apply(h.ctx, Change{Create: handMade("User:shop.orders")}))
+	h.fullPass()
+	wantNone()
+	version := user.ResourceVersion
+	h.fullPass()
+	if wantNone(); user.ResourceVersion != version {
+		t.Error("a pass that changed nothing wrote the KafkaUser")
+	}
+	h.wantSynced(other)
+
+	suspend(false)
+	h.pass()
+	h.wantHeld("User:shop.orders", nil) // the ledger has not read this declaration
+	h.record(user, metav1.ConditionTrue, v1alpha1.ReasonReady)
+	h.users.backlog.add(h.cluster, client.ObjectKeyFromObject(user))
+	h.pass()
+	h.wantSynced(user)
+
+	suspend(true)
+	h.must(h.api.Delete(h.ctx, user))
+	h.users.backlog.add(h.cluster, client.ObjectKeyFromObject(user))
+	h.pass()
+	h.wantHeld("User:shop.orders", nil)
+	if !h.gone(user) {
+		t.Errorf("a suspended KafkaUser that was deleted is still there, finalizers %v", user.Finalizers)
+	}
+
+	// Whoever is suspended from the start takes what was left behind from its principal, too.
+	h.must(h.admin().Apply(h.ctx, Change{Create: handMade("User:shop.late")}))
+	user = h.user("shop", "late", v1alpha1.KafkaUserSpec{Suspend: true, Consume: []string{"payments"}})
+	h.pass()
+	h.wantHeld("User:shop.late", nil)
+	h.wantReason(user, v1alpha1.ReasonSuspended)
 }
 
 // handMade are bindings of a principal that Signet would never write.

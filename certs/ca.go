@@ -10,6 +10,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
@@ -33,6 +34,12 @@ var (
 	ErrCANotYetValid = errors.New("CA not yet valid")
 	// ErrIssuerNotFound: the MeshIssuer does not exist.
 	ErrIssuerNotFound = errors.New("issuer not found")
+	// ErrNotSetUp: nothing is recorded of the MeshIssuer yet; it passes once its CA is there.
+	ErrNotSetUp = errors.New("no CA is set up yet")
+	// ErrDistributing: the CA that signs was replaced, and the new one is not trusted everywhere yet. It passes by itself.
+	ErrDistributing = errors.New("the CA was replaced, and whoever verifies does not trust the new one yet")
+	// ErrSuperseded: another CA signs by now. A retry finds it.
+	ErrSuperseded = errors.New("another CA signs by now")
 )
 
 // ReasonOf returns the condition reason of an error of this package; "" for every other, which is worth a retry.
@@ -46,6 +53,10 @@ func ReasonOf(err error) string {
 		return v1alpha1.ReasonCAExpired
 	case errors.Is(err, ErrIssuerNotFound):
 		return v1alpha1.ReasonIssuerNotFound
+	case errors.Is(err, ErrNotSetUp):
+		return v1alpha1.ReasonIssuerNotReady
+	case errors.Is(err, ErrDistributing):
+		return v1alpha1.ReasonDistributing
 	}
 	return ""
 }
@@ -73,7 +84,7 @@ const (
 type CA struct {
 	// Certificate is the signing certificate.
 	Certificate *x509.Certificate
-	// Key is its private key: RSA of at least 2048 bits, or ECDSA.
+	// Key is its private key: RSA of at least 2048 bits, or ECDSA. Nil of a CA that was read without it.
 	Key crypto.Signer
 	// Intermediates lead from the signing certificate, itself included, up to a root and exclude it. Empty where the
 	// signing certificate is a root. A leaf is sent with them behind it.
@@ -82,27 +93,42 @@ type CA struct {
 	Roots []*x509.Certificate
 }
 
+// Equal tells whether both have the same certificates. Keys are not compared: who has the certificate has the key.
+func (ca *CA) Equal(other *CA) bool {
+	return ca == other || ca.Certificate.Equal(other.Certificate) &&
+		slices.EqualFunc(ca.Intermediates, other.Intermediates, (*x509.Certificate).Equal) &&
+		slices.EqualFunc(ca.Roots, other.Roots, (*x509.Certificate).Equal)
+}
+
 // ParseCA reads the data of a CA Secret in one of three forms, recognised by the keys that are there and not empty:
 // Istio's self-signed istio-ca-secret (ca-cert.pem, ca-key.pem; cert-chain.pem and key.pem exist and are empty), Istio's
 // plugged-in cacerts (with cert-chain.pem and root-cert.pem), and cert-manager's (tls.crt, tls.key, perhaps ca.crt). Keys
 // may be PKCS#1, PKCS#8 or SEC1. It checks everything that does not depend on the time; see CheckTime.
 //
 // Errors wrap ErrCANotFound or ErrCAInvalid and never hold key material.
-func ParseCA(data map[string][]byte) (*CA, error) {
+func ParseCA(data map[string][]byte) (*CA, error) { return parseCA(data, parseKey) }
+
+// ParsePublic is ParseCA without a look at the private key, which only has to be there: what it returns has no Key.
+// Whether the key is that of the certificate is seen when it is read.
+func ParsePublic(data map[string][]byte) (*CA, error) {
+	return parseCA(data, func([]byte) (crypto.Signer, error) { return nil, nil })
+}
+
+func parseCA(data map[string][]byte, readKey func([]byte) (crypto.Signer, error)) (*CA, error) {
 	istio := len(data[keyIstioCert]) > 0 || len(data[keyIstioKey]) > 0
 	tls := len(data[keyTLSCert]) > 0 || len(data[keyTLSKey]) > 0
 	switch {
 	case istio && tls:
 		return nil, fmt.Errorf("%w: both Istio's keys (%s, %s) and cert-manager's (%s, %s) are set; keep one pair", ErrCAInvalid, keyIstioCert, keyIstioKey, keyTLSCert, keyTLSKey)
 	case istio:
-		return parseForm(data, keyIstioCert, keyIstioKey, keyIstioChain, keyIstioRoot)
+		return parseForm(data, readKey, keyIstioCert, keyIstioKey, keyIstioChain, keyIstioRoot)
 	case tls:
-		return parseForm(data, keyTLSCert, keyTLSKey, "", keyTLSRoot)
+		return parseForm(data, readKey, keyTLSCert, keyTLSKey, "", keyTLSRoot)
 	}
 	return nil, fmt.Errorf("%w: it has neither %s and %s nor %s and %s", ErrCANotFound, keyIstioCert, keyIstioKey, keyTLSCert, keyTLSKey)
 }
 
-func parseForm(data map[string][]byte, certKey, keyKey, chainKey, rootKey string) (*CA, error) {
+func parseForm(data map[string][]byte, readKey func([]byte) (crypto.Signer, error), certKey, keyKey, chainKey, rootKey string) (*CA, error) {
 	for _, required := range []string{certKey, keyKey} {
 		if len(data[required]) == 0 {
 			return nil, fmt.Errorf("%w: key %s is missing or empty", ErrCAInvalid, required)
@@ -112,12 +138,17 @@ func parseForm(data map[string][]byte, certKey, keyKey, chainKey, rootKey string
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", certKey, err)
 	}
-	key, err := parseKey(data[keyKey])
+	key, err := readKey(data[keyKey])
 	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", keyKey, err)
 	}
 	signing := certificates[0]
-	if err := checkSigning(signing, key); err != nil {
+	if key == nil {
+		err = checkAuthority(signing)
+	} else {
+		err = checkSigning(signing, key)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("key %s: %w", certKey, err)
 	}
 	pool := certificates[1:]
@@ -152,6 +183,18 @@ func parseForm(data map[string][]byte, certKey, keyKey, chainKey, rootKey string
 
 // checkSigning tells whether the certificate is a CA that may sign client certificates with this key.
 func checkSigning(c *x509.Certificate, key crypto.Signer) error {
+	if err := checkAuthority(c); err != nil {
+		return err
+	}
+	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if !ok || !public.Equal(c.PublicKey) {
+		return fmt.Errorf("%w: the private key is not that of certificate %q; perhaps the Secret is half-written", ErrCAInvalid, c.Subject)
+	}
+	return nil
+}
+
+// checkAuthority tells whether the certificate is a CA that may sign client certificates.
+func checkAuthority(c *x509.Certificate) error {
 	switch {
 	case !c.BasicConstraintsValid || !c.IsCA:
 		return fmt.Errorf("%w: certificate %q is not a CA (basicConstraints CA:TRUE)", ErrCAInvalid, c.Subject)
@@ -161,10 +204,6 @@ func checkSigning(c *x509.Certificate, key crypto.Signer) error {
 		return fmt.Errorf("%w: certificate %q is confined to extended key usages without clientAuth", ErrCAInvalid, c.Subject)
 	case len(c.UnhandledCriticalExtensions) > 0:
 		return fmt.Errorf("%w: certificate %q has the critical extension %s, which not every client understands", ErrCAInvalid, c.Subject, c.UnhandledCriticalExtensions[0])
-	}
-	public, ok := key.Public().(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !public.Equal(c.PublicKey) {
-		return fmt.Errorf("%w: the private key is not that of certificate %q; perhaps the Secret is half-written", ErrCAInvalid, c.Subject)
 	}
 	return nil
 }
@@ -197,11 +236,42 @@ func issued(parent, child *x509.Certificate) bool {
 
 func isSelfSigned(c *x509.Certificate) bool { return issued(c, c) }
 
+// Path is what the validity of a CA depends on: its certificates up to the root, and the roots that the chain leads to.
+type Path struct {
+	certificates []*x509.Certificate
+	anchors      []*x509.Certificate
+}
+
+// Path finds the roots that the CA's chain leads to, by their signatures. A caller who asks about the time more than once
+// keeps it.
+func (ca *CA) Path() Path {
+	p := Path{certificates: append([]*x509.Certificate{ca.Certificate}, ca.Intermediates...)}
+	top := p.certificates[len(p.certificates)-1]
+	for _, root := range ca.Roots {
+		if root.Equal(top) || issued(root, top) {
+			p.anchors = append(p.anchors, root)
+		}
+	}
+	return p
+}
+
+// CheckTime is Path.CheckTime.
+func (ca *CA) CheckTime(now time.Time) error { return ca.Path().CheckTime(now) }
+
+// NotAfter is Path.NotAfter.
+func (ca *CA) NotAfter(now time.Time) time.Time { return ca.Path().NotAfter(now) }
+
+// anchor is Path.anchor.
+func (ca *CA) anchor(now time.Time) *x509.Certificate { return ca.Path().anchor(now) }
+
 // CheckTime tells whether every certificate from the signing one to a root is valid at now. Errors wrap ErrCAExpired or
-// ErrCANotYetValid.
-func (ca *CA) CheckTime(now time.Time) error {
-	path := append([]*x509.Certificate{ca.Certificate}, ca.Intermediates...)
-	for _, c := range append(path, ca.anchor(now)) {
+// ErrCANotYetValid, or ErrCAInvalid where the chain leads to none of the roots.
+func (p Path) CheckTime(now time.Time) error {
+	anchor := p.anchor(now)
+	if anchor == nil {
+		return fmt.Errorf("%w: none of the roots signed %q", ErrCAInvalid, p.certificates[len(p.certificates)-1].Subject)
+	}
+	for _, c := range append(slices.Clone(p.certificates), anchor) {
 		if now.After(c.NotAfter) {
 			return fmt.Errorf("%w: certificate %q expired at %s", ErrCAExpired, c.Subject, c.NotAfter.UTC().Format(time.RFC3339))
 		}
@@ -213,29 +283,25 @@ func (ca *CA) CheckTime(now time.Time) error {
 }
 
 // NotAfter returns when the first certificate from the signing one to its root expires.
-func (ca *CA) NotAfter(now time.Time) time.Time {
-	earliest := ca.Certificate.NotAfter
-	for _, c := range append(slices.Clone(ca.Intermediates), ca.anchor(now)) {
+func (p Path) NotAfter(now time.Time) time.Time {
+	earliest := p.certificates[0].NotAfter
+	for _, c := range p.certificates[1:] {
 		if c.NotAfter.Before(earliest) {
 			earliest = c.NotAfter
 		}
+	}
+	if anchor := p.anchor(now); anchor != nil && anchor.NotAfter.Before(earliest) {
+		earliest = anchor.NotAfter
 	}
 	return earliest
 }
 
 // anchor returns the root that the chain leads to: of several (one key, renewed certificates) one that is valid at now,
-// and of these the one that lives longest.
-func (ca *CA) anchor(now time.Time) *x509.Certificate {
-	top := ca.Certificate
-	if len(ca.Intermediates) > 0 {
-		top = ca.Intermediates[len(ca.Intermediates)-1]
-	}
+// and of these the one that lives longest. Nil where it leads to none.
+func (p Path) anchor(now time.Time) *x509.Certificate {
 	var best *x509.Certificate
 	rank := func(c *x509.Certificate) bool { return !now.Before(c.NotBefore) && !now.After(c.NotAfter) }
-	for _, root := range ca.Roots {
-		if !root.Equal(top) && !issued(root, top) {
-			continue
-		}
+	for _, root := range p.anchors {
 		if best == nil || (rank(root) && !rank(best)) || (rank(root) == rank(best) && root.NotAfter.After(best.NotAfter)) {
 			best = root
 		}
@@ -247,6 +313,9 @@ func (ca *CA) anchor(now time.Time) *x509.Certificate {
 // as OpenSSL writes it. Any other block, above all a private key, and a block that does not end, is an error that wraps
 // ErrCAInvalid.
 func ParseCertificates(text []byte) ([]*x509.Certificate, error) {
+	if bytes.Equal(text, withheld) {
+		return nil, fmt.Errorf("%w: it is not PEM certificates, or a private key is among them", ErrCAInvalid)
+	}
 	if len(text) > maxPEMBytes {
 		return nil, fmt.Errorf("%w: %d bytes; at most %d are read", ErrCAInvalid, len(text), maxPEMBytes)
 	}
@@ -329,11 +398,26 @@ func printable(blockType string) string {
 
 // EncodeCertificates returns the certificates as PEM, each once, in order, and nothing else.
 func EncodeCertificates(certificates []*x509.Certificate) []byte {
-	var out bytes.Buffer
-	for _, c := range unique(certificates) {
-		out.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
+	distinct := unique(certificates)
+	size := 0
+	for _, c := range distinct {
+		size += len(c.Raw)*3/2 + 64
 	}
-	return out.Bytes()
+	out := make([]byte, 0, size)
+	for _, c := range distinct {
+		out = appendPEM(out, c.Raw)
+	}
+	return out
+}
+
+// appendPEM appends what pem.Encode writes for a certificate, in a third of the time: it is done for each certificate that
+// is signed.
+func appendPEM(out, der []byte) []byte {
+	out = append(out, "-----BEGIN CERTIFICATE-----\n"...)
+	for line := range slices.Chunk(der, 48) {
+		out = append(base64.StdEncoding.AppendEncode(out, line), '\n')
+	}
+	return append(out, "-----END CERTIFICATE-----\n"...)
 }
 
 func unique(certificates []*x509.Certificate) []*x509.Certificate {

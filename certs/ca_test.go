@@ -274,6 +274,15 @@ func TestCATime(t *testing.T) {
 	}
 }
 
+func TestPEMIsThatOfThePEMPackage(t *testing.T) {
+	for n := range 200 {
+		der := bytes.Repeat([]byte{0xa5}, n)
+		if got, want := appendPEM([]byte("before"), der), join([]byte("before"), block("CERTIFICATE", der)); !bytes.Equal(got, want) {
+			t.Fatalf("%d bytes: %q, want %q", n, got, want)
+		}
+	}
+}
+
 func TestErrorsHoldNoKey(t *testing.T) {
 	root := newAuthority(t, "root", newKey(t), nil, nil)
 	key := root.pkcs8(t)

@@ -4,6 +4,8 @@
 package certs
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"reflect"
@@ -15,6 +17,7 @@ import (
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/principal"
@@ -32,33 +35,44 @@ const (
 
 // The defaults of the API server, for objects that did not pass through it.
 const (
-	defaultDuration    = 6 * time.Hour
-	defaultMaxDuration = 24 * time.Hour
-	minDuration        = time.Hour
-	defaultTrustDomain = "kafka.signet.dev"
+	defaultDuration = 6 * time.Hour
+	minDuration     = time.Hour
 )
 
-// DesiredCertificate returns the spec of the cert-manager Certificate that Signet makes for the KafkaUser, complete and
+// Renewal falls between these shares of a certificate's life, in per cent: two thirds, give or take.
+const (
+	renewFrom = 60
+	renewTo   = 73
+)
+
+// DesiredCertificate returns the spec of the cert-manager Certificate that Signet makes for the KafkaUser of a MeshIssuer;
+// see Issuer.Certificate.
+func DesiredCertificate(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, issuer *v1alpha1.MeshIssuer) (cmv1.CertificateSpec, error) {
+	return FromMeshIssuer(issuer).Certificate(user, cluster)
+}
+
+// Certificate returns the spec of the cert-manager Certificate that Signet makes for the KafkaUser, complete and
 // deterministic: package issuer signs only for a Certificate that equals it. It errs where the declaration cannot be
 // carried out.
-func DesiredCertificate(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, issuer *v1alpha1.MeshIssuer) (cmv1.CertificateSpec, error) {
-	if td := cluster.Spec.MeshTrustDomain; td != "" && td == TrustDomain(issuer) {
-		return cmv1.CertificateSpec{}, fmt.Errorf("meshissuer %s and kafkacluster %s/%s have the same trust domain %q: set the MeshIssuer's trustDomain to one of its own, or its certificates would be mesh identities", issuer.Name, cluster.Namespace, cluster.Name, td)
+func (i Issuer) Certificate(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster) (cmv1.CertificateSpec, error) {
+	if td := cluster.Spec.MeshTrustDomain; SharesTrustDomain(i.TrustDomain, td) {
+		return cmv1.CertificateSpec{}, fmt.Errorf("the mesh's trust domain %q of kafkacluster %s/%s is that of %s, or below it: set the trustDomain of a MeshIssuer to one of its own, or it could sign mesh identities", td, cluster.Namespace, cluster.Name, i)
 	}
-	id, err := principal.UserSPIFFEID(TrustDomain(issuer), user.Namespace, user.Name)
+	id, err := principal.UserSPIFFEID(i.TrustDomain, user.Namespace, user.Name)
 	if err != nil {
 		return cmv1.CertificateSpec{}, err
 	}
-	name := v1alpha1.CertificateName(user.Name)
+	name, life := v1alpha1.CertificateName(user.Name), duration(user, cluster, i.MaxDuration)
 	revisions := int32(2)
 	return cmv1.CertificateSpec{
 		LiteralSubject: principal.SubjectOf(cluster, user.Namespace, user.Name).String(),
 		URIs:           []string{id.String()},
-		Duration:       &metav1.Duration{Duration: duration(user, cluster, issuer)},
+		Duration:       &metav1.Duration{Duration: life},
+		RenewBefore:    &metav1.Duration{Duration: renewBefore(user.UID, life)},
 		Usages:         []cmv1.KeyUsage{cmv1.UsageDigitalSignature, cmv1.UsageClientAuth},
 		SecretName:     name,
 		SecretTemplate: &cmv1.CertificateSecretTemplate{Labels: UserLabels(user.Name)},
-		IssuerRef:      cmmeta.IssuerReference{Group: v1alpha1.GroupVersion.Group, Kind: "MeshIssuer", Name: issuer.Name},
+		IssuerRef:      cmmeta.IssuerReference{Group: i.Reference.Group, Kind: i.Reference.Kind, Name: i.Reference.Name},
 		PrivateKey: &cmv1.CertificatePrivateKey{
 			Algorithm: cmv1.ECDSAKeyAlgorithm, Size: 256,
 			Encoding:       cmv1.PKCS8, // the one form that Kafka's PEM keystore reads
@@ -69,28 +83,19 @@ func DesiredCertificate(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster
 	}, nil
 }
 
+// SharesTrustDomain tells whether a CA that is confined to the trust domain own could sign an identity of the mesh: where
+// the mesh has the same one, or one below it, which the name constraint of own lets pass in Go's verifier (RFC 5280 section
+// 4.2.1.10 would want a leading dot for that).
+func SharesTrustDomain(own, mesh string) bool {
+	return mesh != "" && (mesh == own || strings.HasSuffix(mesh, "."+own))
+}
+
 // UserLabels are the labels of everything that Signet makes for the KafkaUser with this name.
 func UserLabels(user string) map[string]string {
 	return map[string]string{LabelManagedBy: ManagedBy, LabelUser: user}
 }
 
-// TrustDomain returns the SPIFFE trust domain of an issuer's certificates.
-func TrustDomain(issuer *v1alpha1.MeshIssuer) string {
-	if issuer.Spec.TrustDomain == "" {
-		return defaultTrustDomain
-	}
-	return issuer.Spec.TrustDomain
-}
-
-// MaxDuration returns the longest lifetime of an issuer's certificates.
-func MaxDuration(issuer *v1alpha1.MeshIssuer) time.Duration {
-	if issuer.Spec.MaxDuration.Duration == 0 {
-		return defaultMaxDuration
-	}
-	return issuer.Spec.MaxDuration.Duration
-}
-
-func duration(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, issuer *v1alpha1.MeshIssuer) time.Duration {
+func duration(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, limit time.Duration) time.Duration {
 	d := cluster.Spec.Certificates.Duration.Duration
 	if c := user.Spec.Certificate; c != nil && c.Duration != nil {
 		d = c.Duration.Duration
@@ -98,7 +103,18 @@ func duration(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, issuer *
 	if d == 0 {
 		d = defaultDuration
 	}
-	return max(min(d, MaxDuration(issuer)), minDuration)
+	return max(min(d, limit), minDuration)
+}
+
+// renewBefore returns how long before its end a certificate of this life, at least minDuration, is renewed: the same for
+// each certificate of a KafkaUser, and spread evenly over KafkaUsers, so that those that were made in one second do not
+// all come back in another. cert-manager's own default is a third of the life for all; renewBeforePercentage knows whole
+// per cents only. A change of renewBefore makes cert-manager plan the renewal anew, and issues nothing.
+func renewBefore(uid types.UID, life time.Duration) time.Duration {
+	first, last := life/100*renewFrom, life/100*renewTo
+	sum := sha256.Sum256([]byte(uid))
+	offset := binary.BigEndian.Uint64(sum[:8]) % uint64((last-first)/time.Second)
+	return life - first - time.Duration(offset)*time.Second
 }
 
 // DifferingField returns the name of the first field in which two Certificate specs differ ("uris"), or "" where they
@@ -124,8 +140,8 @@ func RequestName(certificate string, revision int) string {
 // errNoListener cannot happen past the CRD's validation.
 var errNoListener = errors.New("the kafkacluster has no listener")
 
-// clientListener returns the listener for a KafkaUser's pods: the cluster's own for pods, else the external one.
-func clientListener(cluster *v1alpha1.KafkaCluster) (v1alpha1.Listener, error) {
+// ClientListener returns the listener for a KafkaUser's pods: the cluster's own for pods, else the external one.
+func ClientListener(cluster *v1alpha1.KafkaCluster) (v1alpha1.Listener, error) {
 	for _, scope := range []v1alpha1.ListenerScope{v1alpha1.ScopeCluster, v1alpha1.ScopeExternal} {
 		if l, ok := cluster.Listener(scope); ok {
 			return l, nil

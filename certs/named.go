@@ -4,6 +4,7 @@
 package certs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -56,6 +57,9 @@ func (r Reference) String() string {
 // controller's role can name each Secret (RBAC resourceNames apply to a list or watch with the field selector
 // metadata.name), and no other Secret ever enters its memory.
 //
+// A Secret of which only the certificates are wanted is kept without its private keys: they are taken out of what the
+// watch delivers before it is stored (withhold).
+//
 // Named is a client.Reader whose Get answers from the watch once that is in step, and asks the API server until then,
 // so that a missing permission is an error at once instead of a cache that never fills. Everything but the kinds above
 // goes to the reader behind it.
@@ -65,14 +69,23 @@ type Named struct {
 	others    client.Reader
 
 	mu          sync.Mutex
-	wanted      map[string][]Reference
+	wanted      map[string]map[Reference]content
 	watches     map[Reference]*namedWatch
 	subscribers []func(context.Context, Reference)
 	stopped     bool
 	running     sync.WaitGroup
 }
 
+// content is how much of an object is kept.
+type content bool
+
+const (
+	withoutKeys content = false
+	whole       content = true
+)
+
 type namedWatch struct {
+	content  content
 	informer cache.SharedInformer
 	cancel   context.CancelFunc
 }
@@ -80,7 +93,7 @@ type namedWatch struct {
 // NewNamed returns a Named that watches nothing yet. listWatch lists and watches one object (see ListWatch), live reads
 // from the API server, others reads every other kind. Add it to the manager, which stops its watches at the end.
 func NewNamed(listWatch func(Reference) cache.ListerWatcher, live, others client.Reader) *Named {
-	return &Named{listWatch: listWatch, live: live, others: others, wanted: map[string][]Reference{}, watches: map[Reference]*namedWatch{}}
+	return &Named{listWatch: listWatch, live: live, others: others, wanted: map[string]map[Reference]content{}, watches: map[Reference]*namedWatch{}}
 }
 
 // ListWatch returns what NewNamed needs from a clientset.
@@ -115,40 +128,49 @@ func (n *Named) Start(ctx context.Context) error {
 }
 
 // Keep makes the references those that owner wants watched: what no owner wants any more is no longer watched and
-// leaves the memory.
-func (n *Named) Keep(owner string, references []Reference) error {
+// leaves the memory. Of certificates, which are Secrets too, the private keys are not kept, unless somebody wants the
+// same Secret whole.
+func (n *Named) Keep(owner string, references []Reference, certificates ...Reference) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.stopped {
 		return errors.New("keep watches: the process is stopping")
 	}
-	n.wanted[owner] = references
-	all := map[Reference]bool{}
-	for _, list := range n.wanted {
-		for _, ref := range list {
-			all[ref] = true
+	wanted := map[Reference]content{}
+	for _, ref := range certificates {
+		wanted[ref] = withoutKeys
+	}
+	for _, ref := range references {
+		wanted[ref] = whole
+	}
+	n.wanted[owner] = wanted
+	all := map[Reference]content{}
+	for _, wanted := range n.wanted {
+		for ref, c := range wanted {
+			all[ref] = all[ref] || c
 		}
 	}
 	for ref, w := range n.watches {
-		if !all[ref] {
+		// One of which more or less is to be kept begins anew, so that nothing of the other kind remains.
+		if c, ok := all[ref]; !ok || c != w.content {
 			w.cancel()
 			delete(n.watches, ref)
 		}
 	}
-	for ref := range all {
+	for ref, c := range all {
 		if n.watches[ref] != nil {
 			continue
 		}
-		if err := n.watch(ref); err != nil {
+		if err := n.watch(ref, c); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (n *Named) watch(ref Reference) error {
+func (n *Named) watch(ref Reference, c content) error {
 	informer := cache.NewSharedInformer(n.listWatch(ref), newObject(ref.Kind), 0)
-	if err := informer.SetTransform(dropManagedFields); err != nil {
+	if err := informer.SetTransform(transform(c)); err != nil {
 		return fmt.Errorf("watch %s: %w", ref, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -168,7 +190,7 @@ func (n *Named) watch(ref Reference) error {
 		cancel()
 		return fmt.Errorf("watch %s: %w", ref, err)
 	}
-	n.watches[ref] = &namedWatch{informer: informer, cancel: cancel}
+	n.watches[ref] = &namedWatch{content: c, informer: informer, cancel: cancel}
 	n.running.Go(func() { informer.RunWithContext(ctx) })
 	return nil
 }
@@ -225,11 +247,55 @@ func (n *Named) List(ctx context.Context, list client.ObjectList, opts ...client
 	return n.others.List(ctx, list, opts...)
 }
 
-func dropManagedFields(object any) (any, error) {
-	if accessor, err := meta.Accessor(object); err == nil {
-		accessor.SetManagedFields(nil)
+// readWhole reads a Secret with its private keys: from the API server where only its certificates are kept.
+func readWhole(ctx context.Context, reader client.Reader, ref Reference, into *corev1.Secret) error {
+	if err := get(ctx, reader, ref, into); err != nil {
+		return err
 	}
-	return object, nil
+	if named, ok := reader.(*Named); ok && hasWithheld(into) {
+		*into = corev1.Secret{}
+		return get(ctx, named.live, ref, into)
+	}
+	return nil
+}
+
+func transform(c content) cache.TransformFunc {
+	return func(object any) (any, error) {
+		if accessor, err := meta.Accessor(object); err == nil {
+			accessor.SetManagedFields(nil)
+		}
+		if secret, ok := object.(*corev1.Secret); ok && c == withoutKeys {
+			withhold(secret)
+		}
+		return object, nil
+	}
+}
+
+// withheld stands for a value that is not kept: that there is one matters to ParsePublic.
+var withheld = []byte("withheld")
+
+// privateKeys are the keys of the Secrets that Istio, cert-manager and Kubernetes itself write private keys to.
+var privateKeys = []string{keyIstioKey, keyTLSKey, "key.pem"}
+
+// withhold takes out of a Secret all that may be a private key: what is called so, and whatever is not PEM with
+// certificates alone, such as a keystore. Its annotations go too, for that of kubectl apply repeats the data.
+func withhold(secret *corev1.Secret) {
+	secret.Annotations = nil
+	for key, value := range secret.Data {
+		certificates := bytes.Contains(value, []byte("-----BEGIN CERTIFICATE-----")) && !bytes.Contains(value, []byte("PRIVATE KEY"))
+		if len(value) > 0 && (!certificates || slices.Contains(privateKeys, key)) {
+			secret.Data[key] = withheld
+		}
+	}
+}
+
+func hasWithheld(secret *corev1.Secret) bool {
+	for _, value := range secret.Data {
+		if bytes.Equal(value, withheld) {
+			return true
+		}
+	}
+	return false
 }
 
 func newObject(kind Kind) runtime.Object {

@@ -17,16 +17,22 @@ import (
 	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
-// Sources keeps Named watching exactly the Secrets and ConfigMaps that MeshIssuers and KafkaClusters refer to.
+// Sources keeps Named watching exactly the Secrets and ConfigMaps that MeshIssuers and KafkaClusters refer to, and holding
+// of a Secret no more than is used.
 type Sources struct {
 	// Client reads MeshIssuers and KafkaClusters from the cache.
 	Client client.Reader
 	// Named holds the watches.
 	Named *Named
+	// Authorities is watched from the start.
+	Authorities *Authorities
 }
 
 // SetupWithManager registers the controller.
 func (r *Sources) SetupWithManager(mgr ctrl.Manager) error {
+	if err := r.Named.Keep("authorities", []Reference{r.Authorities.Reference()}); err != nil {
+		return fmt.Errorf("watch %s: %w", r.Authorities.Reference(), err)
+	}
 	// There is one task, whatever changed.
 	whole := handler.EnqueueRequestsFromMapFunc(func(context.Context, client.Object) []reconcile.Request {
 		return []reconcile.Request{{}}
@@ -44,7 +50,8 @@ func (r *Sources) Reconcile(ctx context.Context, _ ctrl.Request) (ctrl.Result, e
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	if err := r.Named.Keep("ca-sources", References(issuers, clusters)); err != nil {
+	withKeys, certificates := References(issuers, clusters)
+	if err := r.Named.Keep("ca-sources", withKeys, certificates...); err != nil {
 		return ctrl.Result{}, fmt.Errorf("watch CA sources: %w", err)
 	}
 	return ctrl.Result{}, nil
@@ -62,18 +69,35 @@ func listReferrers(ctx context.Context, reader client.Reader) ([]v1alpha1.MeshIs
 	return issuers.Items, clusters.Items, nil
 }
 
-// ClusterRequests returns, for Named.Source, the KafkaClusters whose ServerTrust or ClientTrust depends on the object
-// that changed.
+// ClusterRequests returns, for Named.Source, the KafkaClusters that refer to the object that changed.
 func ClusterRequests(reader client.Reader) func(context.Context, Reference) []reconcile.Request {
 	return func(ctx context.Context, ref Reference) []reconcile.Request {
-		issuers, clusters, err := listReferrers(ctx, reader)
+		_, clusters, err := listReferrers(ctx, reader)
 		if err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "find the clusters that a CA source concerns", "source", ref.String())
 			return nil
 		}
 		var out []reconcile.Request
-		for _, c := range Affected(ref, issuers, clusters) {
+		for _, c := range Affected(ref, clusters) {
 			out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&c)})
+		}
+		return out
+	}
+}
+
+// ClustersOfIssuers returns, for Authorities.TrustSource, the KafkaClusters whose MeshIssuer is one of these.
+func ClustersOfIssuers(reader client.Reader) func(context.Context, map[string]bool) []reconcile.Request {
+	return func(ctx context.Context, issuers map[string]bool) []reconcile.Request {
+		_, clusters, err := listReferrers(ctx, reader)
+		if err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "find the clusters of a MeshIssuer")
+			return nil
+		}
+		var out []reconcile.Request
+		for i := range clusters {
+			if ref := clusters[i].Spec.Certificates.IssuerRef; ref.IsMeshIssuer() && issuers[ref.Name] {
+				out = append(out, reconcile.Request{NamespacedName: client.ObjectKeyFromObject(&clusters[i])})
+			}
 		}
 		return out
 	}

@@ -5,7 +5,9 @@ package certs
 
 import (
 	"context"
+	"crypto/x509"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -14,64 +16,137 @@ import (
 	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
-// ReadCA reads the CA of a MeshIssuer from its Secret, and returns the Secret's version with it: an opaque text that is
-// different as soon as the Secret may be. reader is a Named. It does not look at the time; see CA.CheckTime.
-func ReadCA(ctx context.Context, reader client.Reader, issuer *v1alpha1.MeshIssuer) (*CA, string, error) {
-	data, version, err := ReadCASecret(ctx, reader, issuer)
-	if err != nil {
-		return nil, "", err
-	}
-	ca, err := ParseCA(data)
-	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", caReference(issuer), err)
-	}
-	return ca, version, nil
+// ReadCA reads the CA of a MeshIssuer's Secret (mode Intermediate or Direct) with its key, from the API server where
+// reader, a Named, keeps it without. It does not look at the time; see CA.CheckTime, and ReasonOf for errors.
+func ReadCA(ctx context.Context, reader client.Reader, issuer *v1alpha1.MeshIssuer) (*CA, error) {
+	return readCA(ctx, reader, issuer, readWhole, ParseCA)
 }
 
-// ReadCASecret reads the data and the version of a MeshIssuer's Secret, for callers that keep what they made of it.
-func ReadCASecret(ctx context.Context, reader client.Reader, issuer *v1alpha1.MeshIssuer) (map[string][]byte, string, error) {
-	ref := caReference(issuer)
+// ReadPublicCA is ReadCA without the key.
+func ReadPublicCA(ctx context.Context, reader client.Reader, issuer *v1alpha1.MeshIssuer) (*CA, error) {
+	read := func(ctx context.Context, reader client.Reader, ref Reference, into *corev1.Secret) error {
+		return get(ctx, reader, ref, into)
+	}
+	return readCA(ctx, reader, issuer, read, ParsePublic)
+}
+
+func readCA(ctx context.Context, reader client.Reader, issuer *v1alpha1.MeshIssuer,
+	read func(context.Context, client.Reader, Reference, *corev1.Secret) error, parse func(map[string][]byte) (*CA, error),
+) (*CA, error) {
+	ref, ok := caReference(issuer)
+	if !ok {
+		return nil, fmt.Errorf("%w: meshissuer %s has no spec.ca.secretRef", ErrCAInvalid, issuer.Name)
+	}
+	var secret corev1.Secret
+	if err := read(ctx, reader, ref, &secret); err != nil {
+		return nil, err
+	}
+	ca, err := parse(secret.Data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", ref, err)
+	}
+	return ca, nil
+}
+
+// SecretVersion returns a text that is different as soon as the Secret of a MeshIssuer may be. reader is a Named.
+func SecretVersion(ctx context.Context, reader client.Reader, issuer *v1alpha1.MeshIssuer) (string, error) {
+	ref, ok := caReference(issuer)
+	if !ok {
+		return "", fmt.Errorf("%w: meshissuer %s names no Secret", ErrCAInvalid, issuer.Name)
+	}
 	var secret corev1.Secret
 	if err := get(ctx, reader, ref, &secret); err != nil {
-		return nil, "", err
+		return "", err
 	}
-	return secret.Data, string(secret.UID) + "/" + secret.ResourceVersion, nil
+	return string(secret.UID) + "/" + secret.ResourceVersion, nil
 }
 
-// ClientTrust returns, as PEM, what the brokers of a cluster must trust to verify its clients: the roots of the
-// cluster's MeshIssuer. reader is a Named; see ReasonOf for errors.
-func ClientTrust(ctx context.Context, reader client.Reader, cluster *v1alpha1.KafkaCluster) ([]byte, error) {
-	var issuer v1alpha1.MeshIssuer
-	name := cluster.Spec.Certificates.IssuerRef.Name
-	if err := reader.Get(ctx, client.ObjectKey{Name: name}, &issuer); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("%w: meshissuer %s", ErrIssuerNotFound, name)
-		}
-		return nil, fmt.Errorf("read meshissuer %s: %w", name, err)
+// ReadStepCA reads the Secret with which Signet asks the step-ca of a MeshIssuer. reader is a Named.
+func ReadStepCA(ctx context.Context, reader client.Reader, issuer *v1alpha1.MeshIssuer) (map[string][]byte, error) {
+	ref, ok := caReference(issuer)
+	if !ok {
+		return nil, fmt.Errorf("%w: meshissuer %s has no spec.ca.stepCA", ErrCAInvalid, issuer.Name)
 	}
-	ca, _, err := ReadCA(ctx, reader, &issuer)
+	var secret corev1.Secret
+	if err := readWhole(ctx, reader, ref, &secret); err != nil {
+		return nil, err
+	}
+	return secret.Data, nil
+}
+
+// ClientTrust returns, as PEM, what the brokers of a cluster must trust to verify its clients: the roots of the cluster's
+// MeshIssuer as they are recorded, and what clientCA holds. See ReasonOf for errors.
+func (a *Authorities) ClientTrust(ctx context.Context, cluster *v1alpha1.KafkaCluster) ([]byte, error) {
+	roots, err := a.issuerRoots(ctx, cluster)
 	if err != nil {
-		return nil, fmt.Errorf("meshissuer %s: %w", name, err)
+		return nil, err
 	}
-	return EncodeCertificates(ca.Roots), nil
+	return a.ClientTrustWith(ctx, cluster, roots)
+}
+
+// ClientTrustWith is ClientTrust where the MeshIssuer's roots are these.
+func (a *Authorities) ClientTrustWith(ctx context.Context, cluster *v1alpha1.KafkaCluster, roots []*x509.Certificate) ([]byte, error) {
+	more, err := a.referenced(ctx, cluster, cluster.Spec.Certificates.ClientCA, "spec.certificates.clientCA")
+	if err != nil {
+		return nil, err
+	}
+	return EncodeCertificates(append(slices.Clone(roots), more...)), nil
 }
 
 // ServerTrust returns, as PEM, what clients must trust to verify the brokers behind a listener of the cluster: its
-// serverCA, else the same as ClientTrust. reader is a Named; see ReasonOf for errors.
-func ServerTrust(ctx context.Context, reader client.Reader, cluster *v1alpha1.KafkaCluster, l v1alpha1.Listener) ([]byte, error) {
-	if l.ServerCA == nil {
-		return ClientTrust(ctx, reader, cluster)
+// serverCA, else the roots of the MeshIssuer, else clientCA. See ReasonOf for errors.
+func (a *Authorities) ServerTrust(ctx context.Context, cluster *v1alpha1.KafkaCluster, l v1alpha1.Listener) ([]byte, error) {
+	if l.ServerCA != nil {
+		certificates, err := a.referenced(ctx, cluster, l.ServerCA, "serverCA of listener "+l.Name)
+		if err != nil {
+			return nil, err
+		}
+		return EncodeCertificates(certificates), nil
 	}
-	ref, key := serverCAReference(cluster, l)
-	text, err := readKey(ctx, reader, ref, key)
+	if !cluster.Spec.Certificates.IssuerRef.IsMeshIssuer() {
+		return a.ClientTrust(ctx, cluster)
+	}
+	roots, err := a.issuerRoots(ctx, cluster)
 	if err != nil {
-		return nil, fmt.Errorf("serverCA of listener %s: %w", l.Name, err)
+		return nil, err
+	}
+	return EncodeCertificates(roots), nil
+}
+
+// issuerRoots returns the roots of the cluster's MeshIssuer; none with an issuer of cert-manager's own.
+func (a *Authorities) issuerRoots(ctx context.Context, cluster *v1alpha1.KafkaCluster) ([]*x509.Certificate, error) {
+	ref := cluster.Spec.Certificates.IssuerRef
+	if !ref.IsMeshIssuer() {
+		return nil, nil
+	}
+	var issuer v1alpha1.MeshIssuer
+	if found, err := lookup(ctx, a.named, client.ObjectKey{Name: ref.Name}, &issuer); err != nil {
+		return nil, err
+	} else if !found {
+		return nil, fmt.Errorf("%w: meshissuer %s", ErrIssuerNotFound, ref.Name)
+	}
+	record, err := a.Record(ctx, ref.Name)
+	if err != nil {
+		return nil, err
+	}
+	return record.Trusted(), nil
+}
+
+// referenced reads the certificates behind a reference in the cluster's namespace; none where it is nil.
+func (a *Authorities) referenced(ctx context.Context, cluster *v1alpha1.KafkaCluster, key *v1alpha1.KeyReference, field string) ([]*x509.Certificate, error) {
+	if key == nil {
+		return nil, nil
+	}
+	ref, name := keyReference(cluster, key)
+	text, err := readKey(ctx, a.named, ref, name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", field, err)
 	}
 	certificates, err := ParseCertificates(text)
 	if err != nil {
-		return nil, fmt.Errorf("serverCA of listener %s: %s, key %s: %w", l.Name, ref, key, err)
+		return nil, fmt.Errorf("%s: %s, key %s: %w", field, ref, name, err)
 	}
-	return EncodeCertificates(certificates), nil
+	return certificates, nil
 }
 
 func readKey(ctx context.Context, reader client.Reader, ref Reference, key string) ([]byte, error) {
@@ -110,70 +185,102 @@ func get(ctx context.Context, reader client.Reader, ref Reference, into client.O
 	return fmt.Errorf("read %s: %w", ref, err)
 }
 
-func caReference(issuer *v1alpha1.MeshIssuer) Reference {
+// caReference names the Secret of a MeshIssuer: that of the CA, or the one with which a step-ca is asked.
+func caReference(issuer *v1alpha1.MeshIssuer) (Reference, bool) {
 	s := issuer.Spec.CA.SecretRef
-	return Reference{Kind: KindSecret, Namespace: s.Namespace, Name: s.Name}
+	if step := issuer.Spec.CA.StepCA; s == nil && step != nil {
+		s = &step.SecretRef
+	}
+	if s == nil {
+		return Reference{}, false
+	}
+	return Reference{Kind: KindSecret, Namespace: s.Namespace, Name: s.Name}, true
 }
 
-func serverCAReference(cluster *v1alpha1.KafkaCluster, l v1alpha1.Listener) (Reference, string) {
-	key := l.ServerCA.Key
+// ReadsSecret tells whether the MeshIssuer reads this Secret.
+func ReadsSecret(issuer *v1alpha1.MeshIssuer, ref Reference) bool {
+	own, ok := caReference(issuer)
+	return ok && own == ref
+}
+
+func keyReference(cluster *v1alpha1.KafkaCluster, k *v1alpha1.KeyReference) (Reference, string) {
+	key := k.Key
 	if key == "" {
 		key = "ca.crt"
 	}
-	if l.ServerCA.ConfigMap != "" {
-		return Reference{Kind: KindConfigMap, Namespace: cluster.Namespace, Name: l.ServerCA.ConfigMap}, key
+	if k.ConfigMap != "" {
+		return Reference{Kind: KindConfigMap, Namespace: cluster.Namespace, Name: k.ConfigMap}, key
 	}
-	return Reference{Kind: KindSecret, Namespace: cluster.Namespace, Name: l.ServerCA.Secret}, key
+	return Reference{Kind: KindSecret, Namespace: cluster.Namespace, Name: k.Secret}, key
 }
 
-// References returns the Secrets and ConfigMaps that these issuers and clusters read, each once.
-func References(issuers []v1alpha1.MeshIssuer, clusters []v1alpha1.KafkaCluster) []Reference {
-	seen := map[Reference]bool{}
-	var out []Reference
-	add := func(ref Reference) {
-		if !seen[ref] {
-			seen[ref] = true
-			out = append(out, ref)
+// References returns the Secrets and ConfigMaps that these issuers and clusters read, each once: those whose private keys
+// are used (the Secrets of MeshIssuers in the modes Direct and StepCA, and those of Signet's own certificates), and those
+// that are read for their certificates (the CAs of MeshIssuers in the mode Intermediate, and whatever is only trusted).
+func References(issuers []v1alpha1.MeshIssuer, clusters []v1alpha1.KafkaCluster) (withKeys, certificates []Reference) {
+	add := func(list *[]Reference, ref Reference) {
+		if !slices.Contains(withKeys, ref) && !slices.Contains(*list, ref) {
+			*list = append(*list, ref)
 		}
 	}
 	for i := range issuers {
-		add(caReference(&issuers[i]))
-	}
-	for i := range clusters {
-		for _, ref := range clusterReferences(&clusters[i]) {
-			add(ref)
+		if ref, ok := caReference(&issuers[i]); ok && Mode(&issuers[i]) != v1alpha1.ModeIntermediate {
+			add(&withKeys, ref)
 		}
 	}
-	return out
+	for i := range clusters {
+		if !clusters[i].Spec.Certificates.IssuerRef.IsMeshIssuer() {
+			add(&withKeys, adminReference(&clusters[i]))
+		}
+	}
+	for i := range issuers {
+		if ref, ok := caReference(&issuers[i]); ok {
+			add(&certificates, ref)
+		}
+	}
+	for i := range clusters {
+		for _, ref := range trustReferences(&clusters[i]) {
+			add(&certificates, ref)
+		}
+	}
+	return withKeys, certificates
 }
 
 func clusterReferences(cluster *v1alpha1.KafkaCluster) []Reference {
-	var out []Reference
-	for _, l := range cluster.Spec.Listeners {
-		if l.ServerCA != nil {
-			ref, _ := serverCAReference(cluster, l)
-			out = append(out, ref)
-		}
+	out := trustReferences(cluster)
+	if !cluster.Spec.Certificates.IssuerRef.IsMeshIssuer() {
+		out = append(out, adminReference(cluster))
 	}
 	return out
 }
 
-// Affected returns the clusters whose trust depends on the object: by a listener's serverCA, or by the CA of their
-// MeshIssuer.
-func Affected(ref Reference, issuers []v1alpha1.MeshIssuer, clusters []v1alpha1.KafkaCluster) []v1alpha1.KafkaCluster {
-	byName := map[string]bool{}
-	for i := range issuers {
-		if caReference(&issuers[i]) == ref {
-			byName[issuers[i].Name] = true
+// trustReferences names what a cluster says is to be trusted.
+func trustReferences(cluster *v1alpha1.KafkaCluster) []Reference {
+	var out []Reference
+	for _, l := range cluster.Spec.Listeners {
+		if l.ServerCA != nil {
+			ref, _ := keyReference(cluster, l.ServerCA)
+			out = append(out, ref)
 		}
 	}
+	if key := cluster.Spec.Certificates.ClientCA; key != nil {
+		ref, _ := keyReference(cluster, key)
+		out = append(out, ref)
+	}
+	return out
+}
+
+// adminReference names the Secret of the cluster's own certificate, where an issuer of cert-manager's own signs it.
+func adminReference(cluster *v1alpha1.KafkaCluster) Reference {
+	return Reference{Kind: KindSecret, Namespace: cluster.Namespace, Name: v1alpha1.AdminCertificateName(cluster.Name)}
+}
+
+// Affected returns the clusters that refer to the object: as a listener's serverCA, as clientCA, or as the Secret of
+// Signet's own certificate.
+func Affected(ref Reference, clusters []v1alpha1.KafkaCluster) []v1alpha1.KafkaCluster {
 	var out []v1alpha1.KafkaCluster
 	for i := range clusters {
-		hit := byName[clusters[i].Spec.Certificates.IssuerRef.Name]
-		for _, r := range clusterReferences(&clusters[i]) {
-			hit = hit || r == ref
-		}
-		if hit {
+		if slices.Contains(clusterReferences(&clusters[i]), ref) {
 			out = append(out, clusters[i])
 		}
 	}

@@ -8,16 +8,16 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	apiutil "github.com/cert-manager/cert-manager/pkg/api/util"
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/internal/condition"
+	"github.com/signet-kafka/signet/principal"
 )
 
 var (
@@ -32,8 +32,10 @@ type UserFacts struct {
 	Cluster *v1alpha1.KafkaCluster
 	// Admitted tells whether the cluster admits the user's namespace.
 	Admitted bool
-	// Issuer is nil where the MeshIssuer does not exist.
-	Issuer *v1alpha1.MeshIssuer
+	// Issuer is nil where the issuer does not exist.
+	Issuer *Issuer
+	// Delivery is how the user's pods get key and certificate; undecided where Issuer is nil.
+	Delivery Delivery
 	// Err is why the user's objects could not be made or brought up to date; those from before stay.
 	Err error
 	// Rendered tells whether both of the user's ConfigMaps exist, up to date or not.
@@ -57,35 +59,98 @@ func Assess(f UserFacts, now time.Time) (metav1.Condition, *v1alpha1.Certificate
 	case !f.Admitted:
 		c.Reason, c.Message = v1alpha1.ReasonNamespaceNotAllowed, fmt.Sprintf("kafkacluster %s does not admit namespace %s (spec.namespaceSelector against the namespace's labels); nothing is issued", ref, f.User.Namespace)
 		return c, nil
+	case f.User.Spec.Suspend:
+		return assessSuspended(f, c, shown)
 	case f.Issuer == nil:
-		c.Reason, c.Message = v1alpha1.ReasonIssuerNotFound, fmt.Sprintf("meshissuer %s does not exist", f.User.Issuer(f.Cluster).Name)
+		c.Reason, c.Message = v1alpha1.ReasonIssuerNotFound, issuerString(f.User.Issuer(f.Cluster))+" does not exist"
 		return c, shown
-	case f.Err != nil && (ReasonOf(f.Err) == "" || !f.Rendered || f.Certificate == nil || !isIssued(f.Certificate, now)):
+	case f.Delivery.Problem != "":
+		c.Reason, c.Message = v1alpha1.ReasonInvalid, f.Delivery.Problem
+		return c, shown
+	case f.Err != nil && (ReasonOf(f.Err) == "" || !f.Rendered || f.Delivery.Secret && !isIssued(f.Certificate, now)):
 		c.Reason, c.Message = blockedReason(f.Err), f.Err.Error()
+		if errors.Is(f.Err, ErrNotSetUp) && f.Issuer.Problem != "" {
+			c.Reason, c.Message = f.Issuer.Reason, f.Issuer.Problem // which says what the CA lacks
+		}
 		return c, shown
+	case !f.Delivery.Secret:
+		return assessKubelet(f, c), nil
 	case f.Certificate == nil:
 		c.Reason, c.Message = v1alpha1.ReasonPending, "the certificate is being requested"
 		return c, shown
 	}
-	issuerProblem, issuerReason := unready(f.Issuer)
 	if isIssued(f.Certificate, now) {
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonReady
 		c.Message = "valid until " + f.Certificate.Status.NotAfter.UTC().Format(time.RFC3339)
 		if r := f.Certificate.Status.RenewalTime; r != nil {
 			c.Message += ", renewed from " + r.UTC().Format(time.RFC3339)
 		}
-		if issuerProblem != "" {
-			c.Message += "; it cannot be renewed at the moment: " + issuerProblem
+		if f.Delivery.By == v1alpha1.DeliveryPodCertificate {
+			c.Message += "; the kubelet gets each pod its own"
+		}
+		if f.Issuer.Problem != "" {
+			c.Message += "; it cannot be renewed at the moment: " + f.Issuer.Problem
 		} else if f.Err != nil {
 			c.Message += "; its files cannot be brought up to date at the moment: " + f.Err.Error()
 		}
 		return c, shown
 	}
 	c.Reason, c.Message = pending(f.Certificate, f.Next)
-	if issuerProblem != "" {
-		c.Reason, c.Message = issuerReason, issuerProblem
+	if f.Issuer.Problem != "" {
+		c.Reason, c.Message = f.Issuer.Reason, f.Issuer.Problem
 	}
 	return c, shown
+}
+
+// assessKubelet is about a user whose key only the kubelet may have: there is no certificate to look at, only what a pod
+// needs to get one.
+func assessKubelet(f UserFacts, c metav1.Condition) metav1.Condition {
+	switch {
+	case f.Issuer.Problem != "":
+		c.Reason, c.Message = f.Issuer.Reason, f.Issuer.Problem
+	case !f.Rendered:
+		c.Reason, c.Message = v1alpha1.ReasonPending, "its files are being rendered"
+	default:
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonReady
+		c.Message = "the kubelet makes the key of each pod and gets its certificate from signer " + f.Delivery.SignerName
+		if f.Err != nil {
+			c.Message += "; files cannot be brought up to date at the moment: " + f.Err.Error()
+		}
+	}
+	return c
+}
+
+// assessSuspended is about a user that gets no certificate any more. The condition's transition time is when that was
+// first seen of this declaration, even where it was False for another reason: what is out expires by that.
+func assessSuspended(f UserFacts, c metav1.Condition, shown *v1alpha1.CertificateStatus) (metav1.Condition, *v1alpha1.CertificateStatus) {
+	if since, before := suspendedSince(f.User); before {
+		c.LastTransitionTime = since
+	}
+	if shown == nil {
+		shown = f.User.Status.Certificate // of a Certificate that is gone; what it had signed is not
+	}
+	longest := principal.DefaultMaxDuration
+	if f.Issuer != nil {
+		longest = f.Issuer.MaxDuration
+	}
+	until := principal.LastCertificateUntil(shown, c.LastTransitionTime.Time, longest)
+	c.Reason, c.Message = v1alpha1.ReasonSuspended, "spec.suspend is true: no certificate is signed or renewed; those that are out open connections, with no rights, until "+
+		until.Format(time.RFC3339)+" at the latest"
+	return c, shown
+}
+
+// suspendedSince tells since when the user's condition says that this very declaration suspends it.
+func suspendedSince(user *v1alpha1.KafkaUser) (metav1.Time, bool) {
+	c, current := condition.Of(user.Status.Conditions, v1alpha1.ConditionCertificateReady, user.Generation)
+	return c.LastTransitionTime, current && c.Reason == v1alpha1.ReasonSuspended
+}
+
+// certificateUnwanted tells whether there must be no cert-manager Certificate: where only the kubelet may have the key, and
+// for a suspended user of an issuer of cert-manager's own, which knows nothing of suspension and would go on signing. With
+// a MeshIssuer it is Signet that refuses to sign, and the Certificate stays, so that nothing has to be made anew when the
+// user is resumed.
+func (f UserFacts) certificateUnwanted() bool {
+	return f.User.Spec.Suspend && !f.User.Issuer(f.Cluster).IsMeshIssuer() || f.Issuer != nil && !f.Delivery.Secret
 }
 
 func blockedReason(err error) string {
@@ -100,23 +165,10 @@ func blockedReason(err error) string {
 	return v1alpha1.ReasonPending
 }
 
-// unready says why the issuer cannot sign, with the reason to show; "" where it can.
-func unready(issuer *v1alpha1.MeshIssuer) (problem, reason string) {
-	ready := meta.FindStatusCondition(issuer.Status.Conditions, v1alpha1.ConditionReady)
-	switch {
-	case ready == nil:
-		return fmt.Sprintf("meshissuer %s is not ready yet", issuer.Name), v1alpha1.ReasonIssuerNotReady
-	case ready.Status == metav1.ConditionTrue:
-		return "", ""
-	case slices.Contains([]string{v1alpha1.ReasonCANotFound, v1alpha1.ReasonCAInvalid, v1alpha1.ReasonCAExpired}, ready.Reason):
-		reason = ready.Reason
-	default:
-		reason = v1alpha1.ReasonIssuerNotReady
-	}
-	return fmt.Sprintf("meshissuer %s: %s", issuer.Name, ready.Message), reason
-}
-
 func isIssued(c *cmv1.Certificate, now time.Time) bool {
+	if c == nil {
+		return false
+	}
 	ready := apiutil.GetCertificateCondition(c, cmv1.CertificateConditionReady)
 	return ready != nil && ready.Status == cmmeta.ConditionTrue && ready.ObservedGeneration == c.Generation &&
 		c.Status.NotAfter != nil && now.Before(c.Status.NotAfter.Time)

@@ -17,9 +17,12 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -31,35 +34,58 @@ import (
 	"github.com/signet-kafka/signet/principal"
 )
 
+// usersAtOnce is how many KafkaUsers are looked after at once: what takes the time is the API server's answers, about eight
+// for a new KafkaUser.
+const usersAtOnce = 8
+
 const fieldOwner = client.FieldOwner("signet-certs")
 
-// UserController keeps, for each KafkaUser, its cert-manager Certificate, its client ConfigMap and its trust bundle, and
-// the condition CertificateReady.
+// UserController keeps, for each KafkaUser, its cert-manager Certificate (unless only the kubelet may have the key), its
+// client ConfigMap and its trust bundle, and of its status the condition CertificateReady, certificate, delivery and
+// signerName.
 type UserController struct {
 	// Client reads from the cache and writes to the API server.
 	Client client.Client
 	// Live reads from the API server, to tell an object that is not there from one that the cache leaves out.
 	Live client.Reader
-	// Named reads what ServerTrust needs.
+	// Named tells of changes of the listeners' serverCAs.
 	Named *Named
+	// Authorities says whom to trust.
+	Authorities *Authorities
+	// PodCertificates tells whether the API server serves podcertificaterequests of certificates.k8s.io/v1. If so, the
+	// controller watches Nodes; give their cache OnlyKubeletVersion.
+	PodCertificates bool
 	// Recorder takes an event for each change of the condition.
 	Recorder events.EventRecorder
 	// Now is the clock.
 	Now func() time.Time
+
+	kubelets kubelets
 }
 
 // SetupWithManager registers the controller.
 func (r *UserController) SetupWithManager(mgr ctrl.Manager) error {
 	changed := builder.WithPredicates(predicate.GenerationChangedPredicate{})
-	return ctrl.NewControllerManagedBy(mgr).Named("kafkauser-certificate").
+	b := ctrl.NewControllerManagedBy(mgr).Named("kafkauser-certificate")
+	if r.PodCertificates {
+		// All nodes are known before the first user is looked at.
+		b.Watches(&corev1.Node{}, r.nodeHandler())
+	}
+	return b.
 		For(&v1alpha1.KafkaUser{}, changed).
 		Owns(&cmv1.Certificate{}).
 		Owns(&corev1.ConfigMap{}).
 		Watches(&cmv1.CertificateRequest{}, handler.EnqueueRequestsFromMapFunc(userOfRequest)).
 		Watches(&v1alpha1.KafkaCluster{}, handler.EnqueueRequestsFromMapFunc(r.usersOfCluster), changed).
 		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.usersOfIssuer)).
+		Watches(&cmv1.Issuer{}, handler.EnqueueRequestsFromMapFunc(r.usersOfStockIssuer("Issuer"))).
+		Watches(&cmv1.ClusterIssuer{}, handler.EnqueueRequestsFromMapFunc(r.usersOfStockIssuer("ClusterIssuer"))).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.usersOfNamespace), builder.WithPredicates(predicate.LabelChangedPredicate{})).
 		WatchesRawSource(r.Named.Source(r.usersOfSource)).
+		WatchesRawSource(r.Authorities.TrustSource(func(ctx context.Context, issuers map[string]bool) []reconcile.Request {
+			return r.usersOfIssuers(ctx, issuers, nil)
+		})).
+		WithOptions(controller.Options{MaxConcurrentReconciles: usersAtOnce}).
 		Complete(r)
 }
 
@@ -70,28 +96,43 @@ func (r *UserController) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if !user.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil // the garbage collector takes what it owns
+		// The garbage collector takes what it owns once the finalizer is gone, which waits for Kafka. Renewals end now.
+		return ctrl.Result{}, r.removeCertificate(ctx, &user)
 	}
 	facts, err := r.facts(ctx, &user)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	var transient error
-	switch {
-	case facts.Cluster == nil || !facts.Admitted:
-		transient = r.remove(ctx, &user)
+	if facts.Cluster != nil && facts.Admitted {
+		transient = r.carryOut(ctx, &facts)
+	} else {
+		transient = r.withdraw(ctx, &user)
 		facts.Certificate, facts.Current, facts.Next = nil, nil, nil
-	case facts.Issuer != nil:
-		facts.Err = r.write(ctx, &facts)
-		if facts.Err != nil && blockedReason(facts.Err) == v1alpha1.ReasonPending {
-			transient = facts.Err
-			facts.Err = nil
-		}
 	}
 	if transient != nil {
 		return ctrl.Result{}, fmt.Errorf("kafkauser %s: %w", req, transient)
 	}
 	return ctrl.Result{}, client.IgnoreNotFound(r.report(ctx, &user, facts))
+}
+
+// carryOut makes what the user of a cluster that admits it is to have, and removes what it is not to have, whatever stands in
+// the way of the former. What an administrator has to do something about goes into the facts; the error is worth a retry.
+func (r *UserController) carryOut(ctx context.Context, f *UserFacts) error {
+	if f.certificateUnwanted() {
+		if err := r.removeCertificate(ctx, f.User); err != nil {
+			return err
+		}
+	}
+	if f.Issuer == nil {
+		return nil
+	}
+	err := r.write(ctx, f)
+	if err != nil && blockedReason(err) == v1alpha1.ReasonPending {
+		return err
+	}
+	f.Err, f.Rendered = err, f.Rendered || err == nil
+	return nil
 }
 
 // facts reads what the user's certificate depends on. Its error is worth a retry.
@@ -110,11 +151,10 @@ func (r *UserController) facts(ctx context.Context, user *v1alpha1.KafkaUser) (U
 	f.Cluster = &cluster
 	// A malformed selector admits nobody.
 	f.Admitted, _ = cluster.Admits(namespace.Labels)
-	var issuer v1alpha1.MeshIssuer
-	if found, err = lookup(ctx, r.Client, client.ObjectKey{Name: user.Issuer(&cluster).Name}, &issuer); err != nil {
+	if f.Issuer, err = r.issuer(ctx, user.Issuer(&cluster), user.Namespace); err != nil {
 		return f, err
-	} else if found {
-		f.Issuer = &issuer
+	} else if f.Issuer != nil {
+		f.Delivery = Deliver(user, *f.Issuer, r.kubelets.platform(r.PodCertificates))
 	}
 	f.Rendered = true
 	for _, name := range []string{v1alpha1.ClientConfigName(user.Name), v1alpha1.TrustBundleName(user.Name)} {
@@ -142,6 +182,31 @@ func (r *UserController) facts(ctx context.Context, user *v1alpha1.KafkaUser) (U
 	return f, err
 }
 
+// issuer reads the issuer of users in a namespace; nil where it does not exist.
+func (r *UserController) issuer(ctx context.Context, ref v1alpha1.IssuerReference, namespace string) (*Issuer, error) {
+	var found bool
+	var err error
+	var out Issuer
+	switch ref.Kind {
+	case "Issuer":
+		var issuer cmv1.Issuer
+		found, err = lookup(ctx, r.Client, client.ObjectKey{Namespace: namespace, Name: ref.Name}, &issuer)
+		out = FromStockIssuer(ref, issuer.Status.Conditions)
+	case "ClusterIssuer":
+		var issuer cmv1.ClusterIssuer
+		found, err = lookup(ctx, r.Client, client.ObjectKey{Name: ref.Name}, &issuer)
+		out = FromStockIssuer(ref, issuer.Status.Conditions)
+	default:
+		var issuer v1alpha1.MeshIssuer
+		found, err = lookup(ctx, r.Client, client.ObjectKey{Name: ref.Name}, &issuer)
+		out = FromMeshIssuer(&issuer)
+	}
+	if err != nil || !found {
+		return nil, err
+	}
+	return &out, nil
+}
+
 func (r *UserController) request(ctx context.Context, certificate *cmv1.Certificate, revision int) (*cmv1.CertificateRequest, error) {
 	var request cmv1.CertificateRequest
 	key := client.ObjectKey{Namespace: certificate.Namespace, Name: RequestName(certificate.Name, revision)}
@@ -152,18 +217,18 @@ func (r *UserController) request(ctx context.Context, certificate *cmv1.Certific
 	return &request, nil
 }
 
-// write makes the three objects, or none where one of them cannot be made. An error without a reason of its own (see
-// blockedReason) is worth a retry.
+// write makes the objects that the user is to have, or none where one of them cannot be made. An error without a reason of
+// its own (see blockedReason) is worth a retry.
 func (r *UserController) write(ctx context.Context, f *UserFacts) error {
-	spec, err := DesiredCertificate(f.User, f.Cluster, f.Issuer)
+	spec, err := f.Issuer.Certificate(f.User, f.Cluster)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errInvalid, err)
 	}
-	listener, err := clientListener(f.Cluster)
+	listener, err := ClientListener(f.Cluster)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errInvalid, err)
 	}
-	trust, err := ServerTrust(ctx, r.Named, f.Cluster, listener)
+	trust, err := r.Authorities.ServerTrust(ctx, f.Cluster, listener)
 	if err != nil {
 		return err
 	}
@@ -197,15 +262,20 @@ func (r *UserController) write(ctx context.Context, f *UserFacts) error {
 	}
 	certificate := &cmv1.Certificate{ObjectMeta: owned(f.User, v1alpha1.CertificateName(f.User.Name)), Spec: spec}
 	var have cmv1.Certificate
-	exists, err := r.find(ctx, f.User, client.ObjectKeyFromObject(certificate), &have)
-	if err != nil {
-		return err
+	var exists bool
+	if !f.certificateUnwanted() {
+		if exists, err = r.find(ctx, f.User, client.ObjectKeyFromObject(certificate), &have); err != nil {
+			return err
+		}
 	}
 	for _, want := range writes {
 		want.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}
 		if _, err := r.apply(ctx, want); err != nil {
 			return err
 		}
+	}
+	if f.certificateUnwanted() {
+		return nil
 	}
 	if exists && DifferingField(have.Spec, spec) == "" && isSubset(certificate.Labels, have.Labels) {
 		return nil
@@ -239,6 +309,10 @@ func (r *UserController) applyCertificate(ctx context.Context, want *cmv1.Certif
 
 // apply writes the object by server-side apply and returns it as it is then.
 func (r *UserController) apply(ctx context.Context, object client.Object) (*unstructured.Unstructured, error) {
+	return applyObject(ctx, r.Client, object)
+}
+
+func applyObject(ctx context.Context, writer client.Client, object client.Object) (*unstructured.Unstructured, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", object.GetName(), err)
@@ -247,7 +321,7 @@ func (r *UserController) apply(ctx context.Context, object client.Object) (*unst
 	unstructured.RemoveNestedField(u.Object, "status")
 	unstructured.RemoveNestedField(u.Object, "metadata", "creationTimestamp")
 	kind := strings.ToLower(u.GetKind())
-	if err := r.Client.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), fieldOwner, client.ForceOwnership); err != nil {
+	if err := writer.Apply(ctx, client.ApplyConfigurationFromUnstructured(u), fieldOwner, client.ForceOwnership); err != nil {
 		return nil, fmt.Errorf("apply %s %s/%s: %w", kind, object.GetNamespace(), object.GetName(), err)
 	}
 	return u, nil
@@ -273,38 +347,61 @@ func (r *UserController) find(ctx context.Context, user *v1alpha1.KafkaUser, key
 	return false, fmt.Errorf("%w: an object named %s exists in namespace %s and is not Signet's; delete or rename it", errConflict, key.Name, key.Namespace)
 }
 
-// remove deletes what was made for the user while it was entitled. The Secret with the last certificate stays, unless
+// withdraw deletes what was made for the user while it was entitled. The Secret with the last certificate stays, unless
 // cert-manager runs with --enable-certificate-owner-ref: Signet has no permission on the Secrets of users. It expires,
 // and without ACLs it opens nothing.
-func (r *UserController) remove(ctx context.Context, user *v1alpha1.KafkaUser) error {
-	for name, object := range map[string]client.Object{
-		v1alpha1.CertificateName(user.Name):  &cmv1.Certificate{},
-		v1alpha1.ClientConfigName(user.Name): &corev1.ConfigMap{},
-		v1alpha1.TrustBundleName(user.Name):  &corev1.ConfigMap{},
+func (r *UserController) withdraw(ctx context.Context, user *v1alpha1.KafkaUser) error {
+	if err := r.removeCertificate(ctx, user); err != nil {
+		return err
+	}
+	for _, object := range []client.Object{
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.ClientConfigName(user.Name)}},
+		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.TrustBundleName(user.Name)}},
 	} {
-		found, err := lookup(ctx, r.Client, client.ObjectKey{Namespace: user.Namespace, Name: name}, object)
-		if err != nil {
+		if err := r.remove(ctx, user, object); err != nil {
 			return err
-		}
-		if !found || !metav1.IsControlledBy(object, user) {
-			continue
-		}
-		uid := object.GetUID()
-		if err := r.Client.Delete(ctx, object, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
-			return fmt.Errorf("delete %s: %w", name, err)
 		}
 	}
 	return nil
 }
 
-// report writes the condition and status.certificate where they changed.
+func (r *UserController) removeCertificate(ctx context.Context, user *v1alpha1.KafkaUser) error {
+	return r.remove(ctx, user, &cmv1.Certificate{ObjectMeta: metav1.ObjectMeta{Name: v1alpha1.CertificateName(user.Name)}})
+}
+
+// remove deletes the object with the name of the given one, if it is the user's.
+func (r *UserController) remove(ctx context.Context, user *v1alpha1.KafkaUser, object client.Object) error {
+	name := object.GetName()
+	found, err := lookup(ctx, r.Client, client.ObjectKey{Namespace: user.Namespace, Name: name}, object)
+	if err != nil || !found || !metav1.IsControlledBy(object, user) {
+		return err
+	}
+	uid := object.GetUID()
+	if err := r.Client.Delete(ctx, object, client.Preconditions{UID: &uid}); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("delete %s: %w", name, err)
+	}
+	return nil
+}
+
+// report writes the condition, status.certificate and how the next pod gets its own, where they changed.
 func (r *UserController) report(ctx context.Context, user *v1alpha1.KafkaUser, facts UserFacts) error {
 	want, shown := Assess(facts, r.Now())
-	next, changed := condition.Next(user.Status.Conditions, want)
-	if !changed && equality.Semantic.DeepEqual(user.Status.Certificate, shown) {
+	existing := user.Status.Conditions
+	if _, before := suspendedSince(user); want.Reason == v1alpha1.ReasonSuspended && !before {
+		existing = nil // a transition, whatever was there
+	}
+	next, changed := condition.Next(existing, want)
+	delivery := facts.Delivery
+	if !changed && equality.Semantic.DeepEqual(user.Status.Certificate, shown) && user.Status.Delivery == delivery.By && user.Status.SignerName == delivery.SignerName {
 		return nil
 	}
 	status := apply.KafkaUserStatus().WithConditions(next)
+	if delivery.By != "" {
+		status.WithDelivery(delivery.By)
+	}
+	if delivery.SignerName != "" {
+		status.WithSignerName(delivery.SignerName)
+	}
 	if shown != nil {
 		c := apply.CertificateStatus().WithSecret(shown.Secret).WithSerial(shown.Serial)
 		if shown.NotAfter != nil {
@@ -320,7 +417,7 @@ func (r *UserController) report(ctx context.Context, user *v1alpha1.KafkaUser, f
 	}
 	if changed && want.Reason != v1alpha1.ReasonPending {
 		kind := corev1.EventTypeNormal
-		if want.Status != metav1.ConditionTrue {
+		if want.Status != metav1.ConditionTrue && want.Reason != v1alpha1.ReasonSuspended {
 			kind = corev1.EventTypeWarning
 		}
 		r.Recorder.Eventf(user, nil, kind, want.Reason, "Certificate", "%s", want.Message)
@@ -353,24 +450,18 @@ func (r *UserController) usersOfIssuer(ctx context.Context, object client.Object
 	return r.usersOfIssuers(ctx, map[string]bool{object.GetName(): true}, nil)
 }
 
-// usersOfSource returns the users whose trust bundle or issuer depends on a Secret or ConfigMap.
+// usersOfSource returns the users whose trust bundle depends on a Secret or ConfigMap.
 func (r *UserController) usersOfSource(ctx context.Context, ref Reference) []reconcile.Request {
-	issuers, clusters, err := listReferrers(ctx, r.Client)
+	_, clusters, err := listReferrers(ctx, r.Client)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "find the users that a CA source concerns", "source", ref.String())
 		return nil
 	}
-	names := map[string]bool{}
-	for i := range issuers {
-		if caReference(&issuers[i]) == ref {
-			names[issuers[i].Name] = true
-		}
-	}
 	byReference := map[v1alpha1.ClusterReference]bool{}
-	for _, c := range Affected(ref, issuers, clusters) {
+	for _, c := range Affected(ref, clusters) {
 		byReference[v1alpha1.ClusterReference{Namespace: c.Namespace, Name: c.Name}] = true
 	}
-	return r.usersOfIssuers(ctx, names, byReference)
+	return r.usersOfIssuers(ctx, nil, byReference)
 }
 
 // usersOfIssuers returns the users of these issuers, by their own reference or their cluster's, and of these clusters.
@@ -383,14 +474,67 @@ func (r *UserController) usersOfIssuers(ctx context.Context, issuers map[string]
 	hit := map[v1alpha1.ClusterReference]bool{}
 	for i := range all {
 		ref := v1alpha1.ClusterReference{Namespace: all[i].Namespace, Name: all[i].Name}
-		hit[ref] = clusters[ref] || issuers[all[i].Spec.Certificates.IssuerRef.Name]
+		own := all[i].Spec.Certificates.IssuerRef
+		hit[ref] = clusters[ref] || own.IsMeshIssuer() && issuers[own.Name]
 	}
 	return r.users(ctx, "", func(u *v1alpha1.KafkaUser) bool {
-		if c := u.Spec.Certificate; c != nil && c.IssuerRef != nil && issuers[c.IssuerRef.Name] {
+		if c := u.Spec.Certificate; c != nil && c.IssuerRef != nil && c.IssuerRef.IsMeshIssuer() && issuers[c.IssuerRef.Name] {
 			return true
 		}
 		return hit[u.Spec.ClusterRef.In(u.Namespace)]
 	})
+}
+
+// usersOfStockIssuer returns the users of an issuer of cert-manager's own: an Issuer's are in its namespace.
+func (r *UserController) usersOfStockIssuer(kind string) handler.MapFunc {
+	return func(ctx context.Context, object client.Object) []reconcile.Request {
+		_, clusters, err := listReferrers(ctx, r.Client)
+		if err != nil {
+			ctrl.LoggerFrom(ctx).Error(err, "find the users of an issuer", "kind", kind, "name", object.GetName())
+			return nil
+		}
+		byReference := make(map[v1alpha1.ClusterReference]*v1alpha1.KafkaCluster, len(clusters))
+		for i := range clusters {
+			byReference[v1alpha1.ClusterReference{Namespace: clusters[i].Namespace, Name: clusters[i].Name}] = &clusters[i]
+		}
+		return r.users(ctx, object.GetNamespace(), func(u *v1alpha1.KafkaUser) bool {
+			cluster := byReference[u.Spec.ClusterRef.In(u.Namespace)]
+			if cluster == nil {
+				return false
+			}
+			ref := u.Issuer(cluster)
+			return ref.Kind == kind && ref.Name == object.GetName()
+		})
+	}
+}
+
+// nodeHandler takes note of kubelets, and has every user looked at again whose delivery may be another by that.
+func (r *UserController) nodeHandler() handler.EventHandler {
+	type queue = workqueue.TypedRateLimitingInterface[reconcile.Request]
+	enqueue := func(ctx context.Context, q queue, able, named bool) {
+		if !able && !named {
+			return
+		}
+		for _, request := range r.users(ctx, "", func(u *v1alpha1.KafkaUser) bool {
+			return able || u.Spec.Certificate != nil && u.Spec.Certificate.Delivery == v1alpha1.DeliveryPodCertificate
+		}) {
+			q.Add(request)
+		}
+	}
+	observe := func(ctx context.Context, object client.Object, q queue) {
+		if node, ok := object.(*corev1.Node); ok {
+			able, named := r.kubelets.observe(node.Name, node.Status.NodeInfo.KubeletVersion)
+			enqueue(ctx, q, able, named)
+		}
+	}
+	return handler.Funcs{
+		CreateFunc: func(ctx context.Context, e event.CreateEvent, q queue) { observe(ctx, e.Object, q) },
+		UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q queue) { observe(ctx, e.ObjectNew, q) },
+		DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q queue) {
+			able, named := r.kubelets.forget(e.Object.GetName())
+			enqueue(ctx, q, able, named)
+		},
+	}
 }
 
 func (r *UserController) users(ctx context.Context, namespace string, wanted func(*v1alpha1.KafkaUser) bool) []reconcile.Request {

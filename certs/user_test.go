@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,17 +22,20 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
-func issuerWith(status metav1.ConditionStatus, reason string) *v1alpha1.MeshIssuer {
-	issuer := testIssuer()
-	issuer.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: reason, Message: "about the CA"}}
-	return issuer
+func issuerWith(status metav1.ConditionStatus, reason string) *Issuer {
+	mesh := testIssuer()
+	mesh.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: reason, Message: "about the CA"}}
+	issuer := FromMeshIssuer(mesh)
+	return &issuer
 }
 
 func certificateWith(t *testing.T, ready cmmeta.ConditionStatus, notAfter time.Time) *cmv1.Certificate {
@@ -63,6 +67,10 @@ func requestWith(reason, message string) *cmv1.CertificateRequest {
 
 func TestAssess(t *testing.T) {
 	good := issuerWith(metav1.ConditionTrue, v1alpha1.ReasonReady)
+	fresh := FromMeshIssuer(testIssuer())
+	stock := FromStockIssuer(v1alpha1.IssuerReference{Kind: "ClusterIssuer", Name: "mesh-ca"}, []cmv1.IssuerCondition{{Type: cmv1.IssuerConditionReady, Status: cmmeta.ConditionFalse, Message: "about its Secret"}})
+	kubelet := Delivery{By: v1alpha1.DeliveryPodCertificate, SignerName: "kafka.signet.dev/mesh"}
+	both := Delivery{By: v1alpha1.DeliveryPodCertificate, SignerName: "kafka.signet.dev/mesh", Secret: true}
 	valid := certificateWith(t, cmmeta.ConditionTrue, testNow.Add(time.Hour))
 	unissued := certificateWith(t, cmmeta.ConditionFalse, testNow)
 	unissued.Status.NotAfter = nil
@@ -88,7 +96,15 @@ func TestAssess(t *testing.T) {
 		"request waits":                       {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Certificate: unissued, Next: requestWith("Pending", "for this")}, v1alpha1.ReasonPending, "for this", false},
 		"request denied":                      {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Certificate: unissued, Next: requestWith("Denied", "no")}, v1alpha1.ReasonInvalid, "orders-kafka-tls-1: no", false},
 		"issuer's CA expired":                 {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: issuerWith(metav1.ConditionFalse, v1alpha1.ReasonCAExpired), Certificate: unissued}, v1alpha1.ReasonCAExpired, "about the CA", false},
-		"issuer has no status":                {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: testIssuer(), Certificate: unissued}, v1alpha1.ReasonIssuerNotReady, "mesh", false},
+		"issuer has no status":                {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: &fresh, Certificate: unissued}, v1alpha1.ReasonIssuerNotReady, "mesh", false},
+		"stock issuer not ready":              {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: &stock, Certificate: unissued}, v1alpha1.ReasonIssuerNotReady, "clusterissuer mesh-ca: about its Secret", false},
+		"issued, the kubelet beside":          {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Certificate: valid, Delivery: both}, v1alpha1.ReasonReady, "the kubelet gets each pod its own", true},
+		"kubelet impossible":                  {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Rendered: true, Delivery: Delivery{Problem: "no way"}}, v1alpha1.ReasonInvalid, "no way", false},
+		"kubelet, files to come":              {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Delivery: kubelet}, v1alpha1.ReasonPending, "rendered", false},
+		"kubelet":                             {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Rendered: true, Delivery: kubelet}, v1alpha1.ReasonReady, "signer kafka.signet.dev/mesh", false},
+		"kubelet, files from before":          {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Rendered: true, Delivery: kubelet, Err: ErrCANotFound}, v1alpha1.ReasonReady, "cannot be brought up to date", false},
+		"kubelet, no files":                   {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Delivery: kubelet, Err: ErrCANotFound}, v1alpha1.ReasonCANotFound, "CA not found", false},
+		"kubelet, issuer not ready":           {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: issuerWith(metav1.ConditionFalse, v1alpha1.ReasonCAExpired), Rendered: true, Delivery: kubelet}, v1alpha1.ReasonCAExpired, "about the CA", false},
 		"issued":                              {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Certificate: valid}, v1alpha1.ReasonReady, "valid until 2031-05-06T08:08:09Z", true},
 		"issued, not renewable":               {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: issuerWith(metav1.ConditionFalse, v1alpha1.ReasonCAInvalid), Certificate: valid}, v1alpha1.ReasonReady, "cannot be renewed", true},
 		"expired":                             {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Certificate: certificateWith(t, cmmeta.ConditionTrue, testNow)}, v1alpha1.ReasonPending, "cert-manager", true},
@@ -96,6 +112,9 @@ func TestAssess(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.facts.User = testUser()
+			if test.facts.Delivery == (Delivery{}) {
+				test.facts.Delivery = Delivery{By: v1alpha1.DeliverySecret, Secret: true}
+			}
 			c, shown := Assess(test.facts, testNow)
 			if c.Reason != test.reason || !strings.Contains(c.Message, test.text) || c.ObservedGeneration != 3 {
 				t.Errorf("got %+v, want %s with %q", c, test.reason, test.text)
@@ -116,6 +135,7 @@ func TestAssessShowsTheSerial(t *testing.T) {
 	end := issued.NotAfter
 	certificate := certificateWith(t, cmmeta.ConditionTrue, end)
 	facts := UserFacts{User: testUser(), Cluster: testCluster(), Admitted: true, Issuer: issuerWith(metav1.ConditionTrue, v1alpha1.ReasonReady), Certificate: certificate}
+	facts.Delivery = Delivery{By: v1alpha1.DeliverySecret, Secret: true}
 	facts.Current = &cmv1.CertificateRequest{Status: cmv1.CertificateRequestStatus{Certificate: EncodeCertificates([]*x509.Certificate{issued})}}
 	_, shown := Assess(facts, testNow)
 	if shown.Serial != SerialString(issued) || shown.Secret != "orders-kafka-tls" {
@@ -143,10 +163,35 @@ func userWorld(t *testing.T, objects ...client.Object) (*UserController, client.
 		}
 	}
 	c := fake.NewClientBuilder().WithScheme(scheme).WithStatusSubresource(&v1alpha1.KafkaUser{}).WithObjects(objects...).Build()
+	named := NewNamed(func(Reference) cache.ListerWatcher { return nil }, c, c)
+	authorities := NewAuthorities(named, c, c, "signet-system")
+	setUp(t, authorities, c)
 	return &UserController{
-		Client: c, Live: c, Named: NewNamed(func(Reference) cache.ListerWatcher { return nil }, c, c),
+		Client: c, Live: c, Named: named, Authorities: authorities,
 		Recorder: events.NewFakeRecorder(100), Now: func() time.Time { return testNow },
 	}, c
+}
+
+// setUp records the CAs of the MeshIssuers whose Secret is there, as the controller of MeshIssuers does.
+func setUp(t *testing.T, authorities *Authorities, c client.Client) {
+	t.Helper()
+	var issuers v1alpha1.MeshIssuerList
+	if err := c.List(t.Context(), &issuers); err != nil {
+		t.Fatal(err)
+	}
+	for i := range issuers.Items {
+		ca, err := ReadCA(t.Context(), c, &issuers.Items[i])
+		if err != nil {
+			continue
+		}
+		_, err = authorities.Change(t.Context(), issuers.Items[i].Name, func(r Record) (Record, bool, error) {
+			made, err := MakeAuthority(&issuers.Items[i], NewSource(&issuers.Items[i], ca), testNow)
+			return r.Adopt(made, testNow), true, err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func meshSecret(t *testing.T) *corev1.Secret {
@@ -202,7 +247,11 @@ func TestUserControllerMakesAllOrNothing(t *testing.T) {
 		"everything there": {[]client.Object{testCluster(), testIssuer(), meshSecret(t)}, v1alpha1.ReasonPending, 3},
 		"no cluster":       {[]client.Object{testIssuer(), meshSecret(t)}, v1alpha1.ReasonClusterNotFound, 0},
 		"no issuer":        {[]client.Object{testCluster(), meshSecret(t)}, v1alpha1.ReasonIssuerNotFound, 0},
-		"no CA":            {[]client.Object{testCluster(), testIssuer()}, v1alpha1.ReasonCANotFound, 0},
+		"no CA": {[]client.Object{testCluster(), func() *v1alpha1.MeshIssuer {
+			i := testIssuer()
+			i.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonCANotFound}}
+			return i
+		}()}, v1alpha1.ReasonCANotFound, 0},
 		"not admitted": {[]client.Object{func() *v1alpha1.KafkaCluster {
 			c := testCluster()
 			c.Spec.NamespaceSelector.MatchLabels = map[string]string{"kafka": "no"}
@@ -316,7 +365,7 @@ func TestServerTrust(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cluster := testCluster()
 			cluster.Spec.Listeners[0].ServerCA = test.serverCA
-			text, err := ServerTrust(t.Context(), r.Named, cluster, cluster.Spec.Listeners[0])
+			text, err := r.Authorities.ServerTrust(t.Context(), cluster, cluster.Spec.Listeners[0])
 			if !errors.Is(err, test.err) {
 				t.Fatalf("got %v, want %v", err, test.err)
 			}
@@ -329,4 +378,322 @@ func TestServerTrust(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAssessSuspended holds until when certificates of a suspended user open connections, as time goes on.
+func TestAssessSuspended(t *testing.T) {
+	longest := 24*time.Hour + time.Minute
+	at := func(d time.Duration) string { return testNow.Add(d).UTC().Format(time.RFC3339) }
+	suspended := func(since time.Duration, generation int64) metav1.Condition {
+		return metav1.Condition{Type: v1alpha1.ConditionCertificateReady, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSuspended,
+			ObservedGeneration: generation, LastTransitionTime: metav1.NewTime(testNow.Add(since))}
+	}
+	pending := suspended(-time.Hour, 3)
+	pending.Reason = v1alpha1.ReasonPending
+	stock := FromStockIssuer(v1alpha1.IssuerReference{Kind: "Issuer", Name: "ca"}, nil)
+	good := issuerWith(metav1.ConditionTrue, v1alpha1.ReasonReady)
+	long := *good
+	long.MaxDuration = 100 * time.Hour
+	for name, test := range map[string]struct {
+		issuer      *Issuer
+		certificate *cmv1.Certificate
+		was         []metav1.Condition
+		shown       *v1alpha1.CertificateStatus
+		since       time.Duration
+		until       time.Duration
+	}{
+		"just now":                              {issuer: good, until: longest},
+		"for an hour":                           {issuer: good, was: []metav1.Condition{suspended(-time.Hour, 3)}, since: -time.Hour, until: longest - time.Hour},
+		"an hour ago it was pending":            {issuer: good, was: []metav1.Condition{pending}, until: longest},
+		"the declaration changed since":         {issuer: good, was: []metav1.Condition{suspended(-time.Hour, 2)}, until: longest},
+		"its certificate lives longer":          {issuer: good, certificate: certificateWith(t, cmmeta.ConditionTrue, testNow.Add(30*time.Hour)), until: 30 * time.Hour},
+		"others may live longer than its own":   {issuer: good, certificate: certificateWith(t, cmmeta.ConditionTrue, testNow.Add(time.Hour)), until: longest},
+		"an issuer with a longer limit":         {issuer: &long, until: 100*time.Hour + time.Minute},
+		"the issuer is gone":                    {until: longest},
+		"stock issuer, the Certificate is gone": {issuer: &stock, shown: &v1alpha1.CertificateStatus{NotAfter: &metav1.Time{Time: testNow.Add(40 * time.Hour)}}, until: 40 * time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			facts := UserFacts{User: testUser(), Cluster: testCluster(), Admitted: true, Issuer: test.issuer, Certificate: test.certificate, Delivery: Delivery{Secret: true}}
+			facts.User.Spec.Suspend = true
+			facts.User.Status.Conditions, facts.User.Status.Certificate = test.was, test.shown
+			c, shown := Assess(facts, testNow)
+			if c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.ReasonSuspended || !strings.Contains(c.Message, "until "+at(test.until)+" at the latest") {
+				t.Errorf("%s %s: %s; want until %s", c.Status, c.Reason, c.Message, at(test.until))
+			}
+			if !c.LastTransitionTime.Time.Equal(testNow.Add(test.since)) {
+				t.Errorf("since %s, want %s", c.LastTransitionTime, testNow.Add(test.since))
+			}
+			if (shown != nil) != (test.certificate != nil || test.shown != nil) {
+				t.Errorf("shows %+v", shown)
+			}
+		})
+	}
+}
+
+// change edits the user's declaration as the API server would have it.
+func change(t *testing.T, c client.Client, edit func(*v1alpha1.KafkaUser)) {
+	t.Helper()
+	var user v1alpha1.KafkaUser
+	if err := c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "orders"}, &user); err != nil {
+		t.Fatal(err)
+	}
+	edit(&user)
+	user.Generation++
+	if err := c.Update(t.Context(), &user); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestUserControllerSuspendsAndResumes holds that a suspended user keeps its objects, that the time of its suspension
+// does not move, and that nothing has to be made anew when it is resumed.
+func TestUserControllerSuspendsAndResumes(t *testing.T) {
+	issuer := testIssuer()
+	issuer.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady}}
+	r, c := userWorld(t, testCluster(), issuer, meshSecret(t), testUser(), shop())
+	now := testNow
+	r.Now = func() time.Time { return now }
+	if got := reconcileUser(t, r); got.Reason != v1alpha1.ReasonPending {
+		t.Fatalf("%s: %s", got.Reason, got.Message)
+	}
+	var before cmv1.Certificate
+	key := client.ObjectKey{Namespace: "shop", Name: "orders-kafka-tls"}
+	if err := c.Get(t.Context(), key, &before); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Hour)
+	change(t, c, func(u *v1alpha1.KafkaUser) { u.Spec.Suspend = true })
+	suspended := reconcileUser(t, r)
+	// The condition was False before, too; the time in it is that of the suspension nevertheless.
+	if suspended.Reason != v1alpha1.ReasonSuspended || !suspended.LastTransitionTime.Time.Equal(now) {
+		t.Errorf("%s since %s: %s", suspended.Reason, suspended.LastTransitionTime, suspended.Message)
+	}
+	now = now.Add(time.Hour)
+	if again := reconcileUser(t, r); again != suspended {
+		t.Errorf("an hour later: %+v, want %+v", again, suspended)
+	}
+	change(t, c, func(u *v1alpha1.KafkaUser) { u.Spec.Suspend = false })
+	if got := reconcileUser(t, r); got.Reason != v1alpha1.ReasonPending {
+		t.Errorf("resumed: %s: %s", got.Reason, got.Message)
+	}
+	var after cmv1.Certificate
+	if err := c.Get(t.Context(), key, &after); err != nil || after.ResourceVersion != before.ResourceVersion || made(t, c) != 3 {
+		t.Errorf("certificate of version %s became %s (%v), %d objects", before.ResourceVersion, after.ResourceVersion, err, made(t, c))
+	}
+	events := r.Recorder.(*events.FakeRecorder).Events
+	for found := false; !found; {
+		select {
+		case e := <-events:
+			found = strings.HasPrefix(e, "Normal Suspended")
+		default:
+			t.Fatal("no event")
+		}
+	}
+}
+
+// TestUserControllerEndsRenewalsOfDeleted holds that a KafkaUser whose deletion waits for Kafka has no Certificate any more,
+// and keeps its files for the pods that still run.
+func TestUserControllerEndsRenewalsOfDeleted(t *testing.T) {
+	user := testUser()
+	user.Finalizers = []string{"kafka.signet.dev/access"}
+	r, c := userWorld(t, testCluster(), testIssuer(), meshSecret(t), user, shop())
+	reconcileUser(t, r)
+	if err := c.Delete(t.Context(), user); err != nil {
+		t.Fatal(err)
+	}
+	reconcileUser(t, r)
+	err := c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "orders-kafka-tls"}, &cmv1.Certificate{})
+	if !apierrors.IsNotFound(err) || made(t, c) != 2 {
+		t.Errorf("certificate: %v; %d objects", err, made(t, c))
+	}
+}
+
+// TestUserControllerStockIssuers holds what becomes of a user of each kind of cert-manager's own issuers.
+func TestUserControllerStockIssuers(t *testing.T) {
+	ready := cmv1.IssuerStatus{Conditions: []cmv1.IssuerCondition{{Type: cmv1.IssuerConditionReady, Status: cmmeta.ConditionTrue}}}
+	issuer := &cmv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "ca"}, Status: ready}
+	elsewhere := &cmv1.Issuer{ObjectMeta: metav1.ObjectMeta{Namespace: "kafka", Name: "ca"}, Status: ready}
+	clusterIssuer := &cmv1.ClusterIssuer{ObjectMeta: metav1.ObjectMeta{Name: "ca"}}
+	reference := func(kind string) *v1alpha1.IssuerReference {
+		return &v1alpha1.IssuerReference{Kind: kind, Group: "cert-manager.io", Name: "ca"}
+	}
+	for name, test := range map[string]struct {
+		cluster, user *v1alpha1.IssuerReference
+		objects       []client.Object
+		reason, text  string
+		want          string
+	}{
+		"Issuer of the cluster":                    {cluster: reference("Issuer"), objects: []client.Object{issuer}, reason: v1alpha1.ReasonPending, want: "cert-manager.io Issuer ca"},
+		"Issuer of another namespace":              {cluster: reference("Issuer"), objects: []client.Object{elsewhere}, reason: v1alpha1.ReasonIssuerNotFound, text: "issuer ca does not exist"},
+		"ClusterIssuer, which is not ready":        {cluster: reference("ClusterIssuer"), objects: []client.Object{clusterIssuer}, reason: v1alpha1.ReasonIssuerNotReady, text: "clusterissuer ca is not ready yet", want: "cert-manager.io ClusterIssuer ca"},
+		"ClusterIssuer of the user":                {user: reference("ClusterIssuer"), objects: []client.Object{clusterIssuer, testIssuer()}, reason: v1alpha1.ReasonIssuerNotReady, want: "cert-manager.io ClusterIssuer ca"},
+		"a MeshIssuer of that name is another one": {user: reference("ClusterIssuer"), objects: []client.Object{issuer, testIssuer()}, reason: v1alpha1.ReasonIssuerNotFound, text: "clusterissuer ca does not exist"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster, user := testCluster(), testUser()
+			cluster.Spec.Listeners[0].ServerCA = &v1alpha1.KeyReference{ConfigMap: "broker"}
+			if test.cluster != nil {
+				cluster.Spec.Certificates.IssuerRef = *test.cluster
+			}
+			if test.user != nil {
+				user.Spec.Certificate = &v1alpha1.UserCertificate{IssuerRef: test.user}
+			}
+			broker := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kafka", Name: "broker"}, Data: map[string]string{"ca.crt": string(newAuthority(t, "broker-ca", newKey(t), nil, nil).pem())}}
+			r, c := userWorld(t, append(test.objects, cluster, user, broker, shop())...)
+			r.PodCertificates = true // no obstacle, but these issuers do not answer the kubelet
+			r.kubelets.observe("node", "v1.37.1")
+			// The first pass makes the Certificate, the second looks at it.
+			reconcileUser(t, r)
+			if got := reconcileUser(t, r); got.Reason != test.reason || !strings.Contains(got.Message, test.text) {
+				t.Errorf("%s: %s", got.Reason, got.Message)
+			}
+			key := client.ObjectKey{Namespace: "shop", Name: "orders-kafka-tls"}
+			var certificate cmv1.Certificate
+			err := c.Get(t.Context(), key, &certificate)
+			if test.want == "" {
+				if err == nil {
+					t.Errorf("made %+v", certificate.Spec)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if ref := certificate.Spec.IssuerRef; ref.Group+" "+ref.Kind+" "+ref.Name != test.want || certificate.Spec.URIs[0] != "spiffe://kafka.signet.dev/user/shop/orders" {
+				t.Errorf("issuerRef %+v, uris %v", ref, certificate.Spec.URIs)
+			}
+			// Nobody else stops a stock issuer: its Certificate goes while the user is suspended, and nothing else does,
+			// whether or not all else is in order.
+			change(t, c, func(u *v1alpha1.KafkaUser) { u.Spec.Suspend = true })
+			if err := c.Delete(t.Context(), broker); err != nil {
+				t.Fatal(err)
+			}
+			if got := reconcileUser(t, r); got.Reason != v1alpha1.ReasonSuspended || made(t, c) != 2 {
+				t.Errorf("%s: %s; %d objects", got.Reason, got.Message, made(t, c))
+			}
+			broker.ResourceVersion = ""
+			if err := c.Create(t.Context(), broker); err != nil {
+				t.Fatal(err)
+			}
+			change(t, c, func(u *v1alpha1.KafkaUser) { u.Spec.Suspend = false })
+			if reconcileUser(t, r); made(t, c) != 3 {
+				t.Errorf("resumed: %d objects", made(t, c))
+			}
+			for _, issuer := range test.objects {
+				if err := c.Delete(t.Context(), issuer); err != nil {
+					t.Fatal(err)
+				}
+			}
+			change(t, c, func(u *v1alpha1.KafkaUser) { u.Spec.Suspend = true })
+			if got := reconcileUser(t, r); got.Reason != v1alpha1.ReasonSuspended || made(t, c) != 2 {
+				t.Errorf("without its issuer: %s: %s; %d objects", got.Reason, got.Message, made(t, c))
+			}
+		})
+	}
+}
+
+// TestUserControllerDelivery holds what a user's status says and which objects it has as the cluster and the declaration
+// change.
+func TestUserControllerDelivery(t *testing.T) {
+	issuer := testIssuer()
+	issuer.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady}}
+	r, c := userWorld(t, testCluster(), issuer, meshSecret(t), testUser(), shop())
+	r.PodCertificates = true
+	declare := func(d v1alpha1.Delivery) {
+		change(t, c, func(u *v1alpha1.KafkaUser) { u.Spec.Certificate = &v1alpha1.UserCertificate{Delivery: d} })
+	}
+	for _, step := range []struct {
+		name    string
+		do      func()
+		by      v1alpha1.Delivery
+		signer  string
+		objects int
+		reason  string
+	}{
+		{"no node", func() {}, v1alpha1.DeliverySecret, "", 3, v1alpha1.ReasonPending},
+		{"a new node", func() { r.kubelets.observe("a", "v1.37.1") }, v1alpha1.DeliveryPodCertificate, "kafka.signet.dev/mesh", 3, v1alpha1.ReasonPending},
+		{"an old node", func() { r.kubelets.observe("b", "v1.36.4") }, v1alpha1.DeliverySecret, "", 3, v1alpha1.ReasonPending},
+		{"only the kubelet, and it cannot", func() { declare(v1alpha1.DeliveryPodCertificate) }, "", "", 2, v1alpha1.ReasonInvalid},
+		{"the old node is gone", func() { r.kubelets.forget("b") }, v1alpha1.DeliveryPodCertificate, "kafka.signet.dev/mesh", 2, v1alpha1.ReasonReady},
+		{"by Secret", func() { declare(v1alpha1.DeliverySecret) }, v1alpha1.DeliverySecret, "", 3, v1alpha1.ReasonPending},
+		{"automatic", func() { declare(v1alpha1.DeliveryAuto) }, v1alpha1.DeliveryPodCertificate, "kafka.signet.dev/mesh", 3, v1alpha1.ReasonPending},
+	} {
+		step.do()
+		got := reconcileUser(t, r)
+		var user v1alpha1.KafkaUser
+		if err := c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: "orders"}, &user); err != nil {
+			t.Fatal(err)
+		}
+		if got.Reason != step.reason || user.Status.Delivery != step.by || user.Status.SignerName != step.signer || made(t, c) != step.objects {
+			t.Errorf("%s: %s (%s), delivery %q, signer %q, %d objects; want %+v", step.name, got.Reason, got.Message, user.Status.Delivery, user.Status.SignerName, made(t, c), step)
+		}
+	}
+}
+
+// TestWhoIsLookedAtAgain holds whom a change of an issuer of cert-manager's own and of a node concerns.
+func TestWhoIsLookedAtAgain(t *testing.T) {
+	named := func(namespace, name string, certificate *v1alpha1.UserCertificate) *v1alpha1.KafkaUser {
+		u := testUser()
+		u.Namespace, u.Name, u.UID, u.Spec.Certificate = namespace, name, "", certificate
+		return u
+	}
+	reference := func(kind, name string) *v1alpha1.UserCertificate {
+		return &v1alpha1.UserCertificate{IssuerRef: &v1alpha1.IssuerReference{Kind: kind, Group: "cert-manager.io", Name: name}}
+	}
+	stranded := named("shop", "stranded", nil)
+	stranded.Spec.ClusterRef.Name = "none"
+	cluster := testCluster()
+	cluster.Spec.Certificates.IssuerRef = v1alpha1.IssuerReference{Kind: "Issuer", Group: "cert-manager.io", Name: "ca"}
+	r, _ := userWorld(t, cluster, stranded, named("shop", "default", nil), named("bank", "default", nil), named("shop", "other", reference("Issuer", "other")),
+		named("shop", "cluster-wide", reference("ClusterIssuer", "ca")), named("bank", "kubelet", &v1alpha1.UserCertificate{Delivery: v1alpha1.DeliveryPodCertificate}))
+	r.PodCertificates = true
+	names := func(requests []ctrl.Request) string {
+		var all []string
+		for _, request := range requests {
+			all = append(all, request.String())
+		}
+		slices.Sort(all)
+		return strings.Join(all, " ")
+	}
+	wantNames := func(what, got, want string) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+	}
+	key := func(namespace, name string) metav1.ObjectMeta {
+		return metav1.ObjectMeta{Namespace: namespace, Name: name}
+	}
+	wantNames("issuer shop/ca", names(r.usersOfStockIssuer("Issuer")(t.Context(), &cmv1.Issuer{ObjectMeta: key("shop", "ca")})), "shop/default")
+	wantNames("issuer shop/other", names(r.usersOfStockIssuer("Issuer")(t.Context(), &cmv1.Issuer{ObjectMeta: key("shop", "other")})), "shop/other")
+	wantNames("clusterissuer ca", names(r.usersOfStockIssuer("ClusterIssuer")(t.Context(), &cmv1.ClusterIssuer{ObjectMeta: key("", "ca")})), "shop/cluster-wide")
+	wantNames("meshissuer ca", names(r.usersOfIssuer(t.Context(), &v1alpha1.MeshIssuer{ObjectMeta: key("", "ca")})), "")
+
+	queue := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[ctrl.Request]())
+	defer queue.ShutDown()
+	queued := func() string {
+		var all []ctrl.Request
+		for queue.Len() > 0 {
+			request, _ := queue.Get()
+			queue.Done(request)
+			all = append(all, request)
+		}
+		return names(all)
+	}
+	const everybody = "bank/default bank/kubelet shop/cluster-wide shop/default shop/other shop/stranded"
+	node := func(name, version string) *corev1.Node {
+		return &corev1.Node{ObjectMeta: key("", name), Status: corev1.NodeStatus{NodeInfo: corev1.NodeSystemInfo{KubeletVersion: version}}}
+	}
+	nodes := r.nodeHandler()
+	nodes.Create(t.Context(), event.CreateEvent{Object: node("b", "v1.37.0")}, queue)
+	wantNames("the first node", queued(), everybody)
+	nodes.Update(t.Context(), event.UpdateEvent{ObjectOld: node("b", "v1.37.0"), ObjectNew: node("b", "v1.37.0")}, queue)
+	wantNames("a heartbeat", queued(), "")
+	nodes.Create(t.Context(), event.CreateEvent{Object: node("c", "v1.36.0")}, queue)
+	wantNames("an old node", queued(), everybody)
+	nodes.Create(t.Context(), event.CreateEvent{Object: node("a", "v1.36.0")}, queue)
+	wantNames("another old node, which is named first", queued(), "bank/kubelet")
+	nodes.Delete(t.Context(), event.DeleteEvent{Object: node("c", "v1.36.0")}, queue)
+	wantNames("an old node is gone, one is left", queued(), "")
+	nodes.Update(t.Context(), event.UpdateEvent{ObjectOld: node("a", "v1.36.0"), ObjectNew: node("a", "v1.37.1")}, queue)
+	wantNames("the last old node is upgraded", queued(), everybody)
 }

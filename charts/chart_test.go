@@ -242,6 +242,58 @@ func TestSecretsAreNamed(t *testing.T) {
 	}
 }
 
+// TestSignersAreSignets holds that whatever the controller may approve, sign or attest is of Signet's own signers.
+func TestSignersAreSignets(t *testing.T) {
+	for name, args := range renderings {
+		t.Run(name, func(t *testing.T) {
+			rules := 0
+			for _, role := range objects[rbacv1.ClusterRole](t, mustRender(t, args...), "ClusterRole") {
+				for _, rule := range role.Rules {
+					if !slices.Contains(rule.Resources, "signers") {
+						continue
+					}
+					rules++
+					for _, signer := range rule.ResourceNames {
+						if signer != "kafka.signet.dev/*" && signer != "meshissuers.kafka.signet.dev/*" {
+							t.Errorf("%s may %s for %s", role.Name, rule.Verbs, signer)
+						}
+					}
+					if len(rule.ResourceNames) == 0 {
+						t.Errorf("%s may %s for every signer", role.Name, rule.Verbs)
+					}
+				}
+			}
+			if rules != 2 {
+				t.Errorf("%d rules about signers, want cert-manager's and Kubernetes'", rules)
+			}
+		})
+	}
+}
+
+// TestExternalClientRole holds that what is there to be bound gives nothing but requests of one's own making, and who signs.
+func TestExternalClientRole(t *testing.T) {
+	for rendering, args := range renderings {
+		rendered := mustRender(t, args...)
+		var found []string
+		for _, role := range objects[rbacv1.ClusterRole](t, rendered, "ClusterRole") {
+			if strings.HasSuffix(role.Name, "-external-client") {
+				found = append(found, role.Name)
+				if got := fmt.Sprint(role.Rules); got != "[{[create get] [certificates.k8s.io] [certificatesigningrequests] [] []} {[get] [kafka.signet.dev] [meshissuers] [] []}]" {
+					t.Errorf("%s: %s permits %s", rendering, role.Name, got)
+				}
+			}
+		}
+		for _, binding := range objects[rbacv1.ClusterRoleBinding](t, rendered, "ClusterRoleBinding") {
+			if slices.Contains(found, binding.RoleRef.Name) {
+				t.Errorf("%s: %s is bound", rendering, binding.RoleRef.Name)
+			}
+		}
+		if len(found) != 1 {
+			t.Errorf("%s: roles %v", rendering, found)
+		}
+	}
+}
+
 func TestPodsAreRestricted(t *testing.T) {
 	evaluator, err := psa.NewEvaluator(psa.DefaultChecks(), nil)
 	if err != nil {
@@ -510,34 +562,48 @@ func TestValidatingWebhooksAgree(t *testing.T) {
 	}
 }
 
-// TestWhichConfigMapsTheControllerMayWrite evaluates the policy that confines the controller.
-func TestWhichConfigMapsTheControllerMayWrite(t *testing.T) {
+// TestWhatTheControllerMayWrite evaluates the policy that confines the controller, and that it is asked about all of that.
+func TestWhatTheControllerMayWrite(t *testing.T) {
 	policy := objects[admissionregistrationv1.ValidatingAdmissionPolicy](t, mustRender(t, renderings["default"]...), "ValidatingAdmissionPolicy")[0]
 	const controller = "system:serviceaccount:signet-system:signet-controller"
 	var validations []admissionregistrationv1.MatchCondition
 	for _, v := range policy.Spec.Validations {
 		validations = append(validations, admissionregistrationv1.MatchCondition{Name: v.Message, Expression: v.Expression})
 	}
-	for name, want := range map[string]bool{
-		v1alpha1.ClientConfigName("orders"):    true,
-		v1alpha1.TrustBundleName("orders"):     true,
-		v1alpha1.BrokerConfigName("kafka"):     true,
-		v1alpha1.BrokerShardName("kafka", 1):   true,
-		v1alpha1.BrokerShardName("kafka", 15):  true,
-		v1alpha1.BrokerShardName("kafka", 100): false,
-		"kafka-signet-broker-":                 false,
-		"kafka-signet-broker-x":                false,
-		"kafka-signet-broker-1-x":              false,
-		"kafka-signet-brokers":                 false,
-		"kafka-kafka-client-1":                 false,
-		"kube-root-ca.crt":                     false,
-		"istio-ca-root-cert":                   false,
-		"coredns":                              false,
-		"signet-broker":                        false,
+	const configMaps, trustBundles = "configmaps", "clustertrustbundles"
+	for object, want := range map[[2]string]bool{
+		{configMaps, v1alpha1.ClientConfigName("orders")}:            true,
+		{configMaps, v1alpha1.TrustBundleName("orders")}:             true,
+		{configMaps, v1alpha1.BrokerConfigName("kafka")}:             true,
+		{configMaps, v1alpha1.BrokerShardName("kafka", 1)}:           true,
+		{configMaps, v1alpha1.BrokerShardName("kafka", 15)}:          true,
+		{configMaps, v1alpha1.BrokerShardName("kafka", 100)}:         false,
+		{configMaps, "kafka-signet-broker-"}:                         false,
+		{configMaps, "kafka-signet-broker-x"}:                        false,
+		{configMaps, "kafka-signet-broker-1-x"}:                      false,
+		{configMaps, "kafka-signet-brokers"}:                         false,
+		{configMaps, "kafka-kafka-client-1"}:                         false,
+		{configMaps, "kube-root-ca.crt"}:                             false,
+		{configMaps, "istio-ca-root-cert"}:                           false,
+		{configMaps, "coredns"}:                                      false,
+		{configMaps, "signet-broker"}:                                false,
+		{configMaps, v1alpha1.TrustBundleObject("mesh")}:             false,
+		{trustBundles, v1alpha1.TrustBundleObject("mesh")}:           true,
+		{trustBundles, v1alpha1.TrustBundleObject("mesh.second")}:    true,
+		{trustBundles, "kafka.signet.dev:mesh:others"}:               false,
+		{trustBundles, "kafka.signet.dev:mesh:x:roots"}:              false,
+		{trustBundles, "kafka.signet.dev::roots"}:                    false,
+		{trustBundles, "kafkaxsignet.dev:mesh:roots"}:                false,
+		{trustBundles, "x.kafka.signet.dev:mesh:roots"}:              false,
+		{trustBundles, "kubernetes.io:kube-apiserver-serving:roots"}: false,
+		{trustBundles, "company-roots"}:                              false,
+		{trustBundles, v1alpha1.TrustBundleName("orders")}:           false,
 	} {
+		resource, name := object[0], object[1]
 		object := map[string]any{"metadata": map[string]any{"name": name}}
 		for _, operation := range []string{"CREATE", "UPDATE", "DELETE"} {
-			vars := map[string]any{"request": map[string]any{"operation": operation, "userInfo": map[string]any{"username": controller}}, "object": object, "oldObject": object}
+			request := map[string]any{"operation": operation, "userInfo": map[string]any{"username": controller}, "resource": map[string]any{"resource": resource}}
+			vars := map[string]any{"request": request, "object": object, "oldObject": object}
 			if operation == "DELETE" {
 				vars["object"] = nil
 			}
@@ -545,9 +611,16 @@ func TestWhichConfigMapsTheControllerMayWrite(t *testing.T) {
 				t.Fatal("the policy is not about the controller")
 			}
 			if got := matchConditions(t, validations, vars); got != want {
-				t.Errorf("%s of %s: permitted %v, want %v", operation, name, got, want)
+				t.Errorf("%s of %s %s: permitted %v, want %v", operation, resource, name, got, want)
 			}
 		}
+	}
+	var asked []string
+	for _, rule := range policy.Spec.MatchConstraints.ResourceRules {
+		asked = append(asked, fmt.Sprint(rule.APIGroups, rule.Resources, rule.Operations))
+	}
+	if want := []string{"[] [configmaps] [CREATE UPDATE DELETE]", "[certificates.k8s.io] [clustertrustbundles] [CREATE UPDATE DELETE]"}; !slices.Equal(asked, want) {
+		t.Errorf("the policy is asked about %q, want %q", asked, want)
 	}
 	vars := map[string]any{"request": map[string]any{"operation": "CREATE", "userInfo": map[string]any{"username": "jane"}}}
 	if matchConditions(t, policy.Spec.MatchConditions, vars) {

@@ -4,8 +4,6 @@
 package issuer
 
 import (
-	"crypto"
-	"crypto/x509"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -21,13 +19,31 @@ const (
 	Issued Outcome = "issued"
 	Denied Outcome = "denied"
 	Waits  Outcome = "pending"
+	// Retries means that something failed on the way; the request is decided anew.
+	Retries Outcome = "retry"
+	// Unknown means that a certificate was signed and handed to the API server, and that its answer is lost: the
+	// certificate may be out there.
+	Unknown Outcome = "unknown"
 )
+
+// outcomeOf names what a refusal does to the request.
+func outcomeOf(kind Kind) Outcome {
+	switch kind {
+	case Wait:
+		return Waits
+	case Retry:
+		return Retries
+	}
+	return Denied
+}
 
 // Audit is the record of one decision: one line with fixed keys, and nothing secret in it.
 type Audit struct {
 	Outcome Outcome
-	// Requester is the authenticated user that asked.
+	// Requester is the authenticated user that asked; of a PodCertificateRequest the node.
 	Requester string
+	// Pod is the pod that a PodCertificateRequest is for, and its service account; empty for the other kinds.
+	Pod string
 	// Object is what was asked for: kind namespace/name.
 	Object string
 	// Issuer is the name of the MeshIssuer.
@@ -45,11 +61,18 @@ type Audit struct {
 // Log writes the record.
 func (a Audit) Log(log logr.Logger) {
 	fields := []any{"outcome", string(a.Outcome), "requester", a.Requester, "object", a.Object, "issuer", a.Issuer, "reason", a.Reason}
+	if a.Pod != "" {
+		fields = append(fields, "pod", a.Pod)
+	}
 	if a.Detail != "" {
 		fields = append(fields, "detail", a.Detail)
 	}
 	if a.Grant != nil {
-		fields = append(fields, "subject", a.Grant.Identity.Subject, "uri", a.Grant.Identity.URI.String(), "keySHA256", KeyFingerprint(a.Grant.PublicKey))
+		key := a.Grant.KeySHA256
+		if key == "" {
+			key = KeyFingerprint(a.Grant.PublicKey)
+		}
+		fields = append(fields, "subject", a.Grant.Identity.Subject, "uri", a.Grant.Identity.URI.String(), "keySHA256", key)
 	}
 	if a.Signed != nil {
 		fields = append(fields,
@@ -59,14 +82,4 @@ func (a Audit) Log(log logr.Logger) {
 			"caSHA256", certs.Fingerprint(a.Signed.CA.Raw))
 	}
 	log.Info("certificate decision", fields...)
-}
-
-// KeyFingerprint returns the SHA-256 of a public key's SubjectPublicKeyInfo, in hexadecimal (RFC 7469 section 2.4 hashes
-// the same bytes).
-func KeyFingerprint(key crypto.PublicKey) string {
-	der, err := x509.MarshalPKIXPublicKey(key)
-	if err != nil {
-		return ""
-	}
-	return certs.Fingerprint(der)
 }

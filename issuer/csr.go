@@ -5,15 +5,18 @@ package issuer
 
 import (
 	"bytes"
-	"crypto"
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"net/url"
+
+	"golang.org/x/crypto/cryptobyte"
+	cryptobyte_asn1 "golang.org/x/crypto/cryptobyte/asn1"
+
+	"github.com/signet-kafka/signet/principal/subject"
 )
 
 // maxCSRBytes bounds a request's CSR; an honest one has about 700 bytes.
@@ -37,6 +40,9 @@ type Identity struct {
 	URI *url.URL
 }
 
+// maxRSABits bounds the key whose signature is verified at all; the time that takes grows with its square.
+const maxRSABits = 8192
+
 // ParseCSR reads one PEM certificate request with nothing around it and verifies that its sender holds the private key
 // (RFC 2986 section 4.2).
 func ParseCSR(text []byte) (*x509.CertificateRequest, error) {
@@ -50,9 +56,19 @@ func ParseCSR(text []byte) (*x509.CertificateRequest, error) {
 	case len(bytes.TrimSpace(rest)) > 0 || !bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN")):
 		return nil, errors.New("something stands before or after the certificate request")
 	}
-	csr, err := x509.ParseCertificateRequest(block.Bytes)
+	return parseDER(block.Bytes)
+}
+
+func parseDER(der []byte) (*x509.CertificateRequest, error) {
+	if len(der) > maxCSRBytes {
+		return nil, fmt.Errorf("the certificate request has %d bytes; at most %d are read", len(der), maxCSRBytes)
+	}
+	csr, err := x509.ParseCertificateRequest(der)
 	if err != nil {
 		return nil, fmt.Errorf("malformed certificate request: %w", err)
+	}
+	if key, ok := csr.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits {
+		return nil, fmt.Errorf("the certificate request has an RSA key of %d bits; at most %d are read", key.N.BitLen(), maxRSABits)
 	}
 	if err := csr.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("the certificate request is not signed with its own key: %w", err)
@@ -60,15 +76,16 @@ func ParseCSR(text []byte) (*x509.CertificateRequest, error) {
 	return csr, nil
 }
 
-// checkPublicKey admits ECDSA on P-256 and P-384: what Signet asks cert-manager for, and all that Kafka's Java client,
-// librdkafka and franz-go load alike (the first loads no Ed25519 key).
-func checkPublicKey(key crypto.PublicKey) error {
-	k, ok := key.(*ecdsa.PublicKey)
-	if !ok {
-		return fmt.Errorf("the key is a %T; ECDSA on P-256 or P-384 is needed", key)
-	}
-	if k.Curve != elliptic.P256() && k.Curve != elliptic.P384() {
-		return fmt.Errorf("the key is on curve %s; P-256 or P-384 is needed", k.Params().Name)
+// checkEmpty tells whether a certificate request has a public key and nothing else: no subject, no attribute, hence no
+// extension. The kubelet's are so.
+func checkEmpty(csr *x509.CertificateRequest) error {
+	// RFC 2986 section 4.1: version 0, an empty subject, the key, an empty set of attributes.
+	expected := append([]byte{0x02, 0x01, 0x00, 0x30, 0x00}, csr.RawSubjectPublicKeyInfo...)
+	expected = append(expected, 0xa0, 0x00)
+	info := cryptobyte.String(csr.RawTBSCertificateRequest)
+	var content cryptobyte.String
+	if !info.ReadASN1(&content, cryptobyte_asn1.SEQUENCE) || !bytes.Equal(content, expected) {
+		return errors.New("the certificate request asks for something beside its key to be certified; it has to be empty, as the kubelet makes it")
 	}
 	return nil
 }
@@ -81,9 +98,42 @@ func checkAsksFor(csr *x509.CertificateRequest, want Identity) error {
 	if !bytes.Equal(csr.RawSubject, want.RawSubject) {
 		return fmt.Errorf("it asks for the subject %.200q, the KafkaUser's is %q", csr.Subject.String(), want.Subject)
 	}
-	names := 0
+	names, err := checkExtensions(csr, want)
+	if err != nil {
+		return err
+	}
+	if names != 1 {
+		return fmt.Errorf("it has %d subjectAltName extensions, not the one with %s", names, want.URI)
+	}
+	return nil
+}
+
+// checkAsksAtMostFor is checkAsksFor for requests that people make with tools of their own: the subject and the SAN may
+// be missing, and the subject may be encoded in other string types as long as brokers print it the same.
+func checkAsksAtMostFor(csr *x509.CertificateRequest, want Identity) error {
+	if !bytes.Equal(csr.RawSubject, want.RawSubject) {
+		asked, err := subject.Parse(csr.RawSubject)
+		if err != nil {
+			return fmt.Errorf("its subject is malformed: %w", err)
+		}
+		if !asked.IsEmpty() && asked.String() != want.Subject {
+			return fmt.Errorf("it asks for the subject %.200q, the KafkaUser's is %q", asked.String(), want.Subject)
+		}
+	}
+	names, err := checkExtensions(csr, want)
+	if err != nil {
+		return err
+	}
+	if names > 1 {
+		return fmt.Errorf("it has %d subjectAltName extensions", names)
+	}
+	return nil
+}
+
+// checkExtensions refuses every extension that asks for more than the identity's certificate will have, and returns how
+// many of them are subjectAltNames.
+func checkExtensions(csr *x509.CertificateRequest, want Identity) (names int, err error) {
 	for _, extension := range csr.Extensions {
-		var err error
 		switch {
 		case extension.Id.Equal(oidSubjectAltName):
 			names++
@@ -104,13 +154,10 @@ func checkAsksFor(csr *x509.CertificateRequest, want Identity) error {
 			err = fmt.Errorf("it has the extension %s", extension.Id)
 		}
 		if err != nil {
-			return err
+			return names, err
 		}
 	}
-	if names != 1 {
-		return fmt.Errorf("it has %d subjectAltName extensions, not the one with %s", names, want.URI)
-	}
-	return nil
+	return names, nil
 }
 
 // The DER values of the extensions that an honest request may carry.
@@ -120,13 +167,12 @@ var (
 	basicConstraintsNotCA    = []byte{0x30, 0x00}
 )
 
-// checkSAN compares a subjectAltName extension with the encoding of exactly one URI (RFC 5280 section 4.2.1.6, tag 6).
+// checkSAN tells whether a subjectAltName extension is exactly one URI (RFC 5280 section 4.2.1.6, tag 6), in DER.
 func checkSAN(value []byte, want *url.URL) error {
-	expected, err := asn1.Marshal([]asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 6, Bytes: []byte(want.String())}})
-	if err != nil {
-		return fmt.Errorf("encode the expected SAN: %w", err)
-	}
-	if !bytes.Equal(value, expected) {
+	extension := cryptobyte.String(value)
+	var names, uri cryptobyte.String
+	if !extension.ReadASN1(&names, cryptobyte_asn1.SEQUENCE) || !extension.Empty() ||
+		!names.ReadASN1(&uri, cryptobyte_asn1.Tag(6).ContextSpecific()) || !names.Empty() || string(uri) != want.String() {
 		return fmt.Errorf("its subjectAltName is not exactly the URI %s", want)
 	}
 	return nil

@@ -5,6 +5,7 @@ package issuer
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,11 +13,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
@@ -27,13 +28,15 @@ import (
 // ownLife is the lifetime of Signet's own client certificates; they are renewed at two thirds.
 const ownLife = time.Hour
 
-// OwnCertificates signs Signet's own client certificates, by which it administers Kafka. Key and certificate live in
-// memory only, one for each cluster.
+// OwnCertificates are Signet's own client certificates, by which it administers Kafka. Those that a MeshIssuer signs
+// live with their key in memory only, one for each cluster. With an issuer of cert-manager's own they are in the Secret
+// of the Certificate that package certs makes.
 type OwnCertificates struct {
-	reader  client.Reader
-	signers *Signers
-	log     logr.Logger
-	now     func() time.Time
+	reader      client.Reader
+	authorities *certs.Authorities
+	signers     *Signers
+	log         logr.Logger
+	now         func() time.Time
 
 	mu    sync.Mutex
 	known map[client.ObjectKey]ownCertificate
@@ -48,91 +51,145 @@ type ownCertificate struct {
 }
 
 // NewOwnCertificates returns an empty OwnCertificates. reader is a certs.Named, log takes the audit, now is the clock.
-func NewOwnCertificates(reader client.Reader, signers *Signers, log logr.Logger, now func() time.Time) *OwnCertificates {
-	return &OwnCertificates{reader: reader, signers: signers, log: log, now: now, known: map[client.ObjectKey]ownCertificate{}}
+func NewOwnCertificates(reader client.Reader, authorities *certs.Authorities, signers *Signers, log logr.Logger, now func() time.Time) *OwnCertificates {
+	return &OwnCertificates{reader: reader, authorities: authorities, signers: signers, log: log, now: now, known: map[client.ObjectKey]ownCertificate{}}
 }
 
 // TLSConfig returns how to connect to the admin listener of a cluster: it trusts what the listener's clients trust, as of
 // now, and presents a certificate that is fresh at each handshake, signed by the CA as it is then. Errors are those of
 // certs.ReasonOf, or worth a retry. Take a new one after each failed handshake: the roots in it do not change.
 func (o *OwnCertificates) TLSConfig(ctx context.Context, cluster *v1alpha1.KafkaCluster) (*tls.Config, error) {
+	config, err := o.trusting(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := o.certificate(ctx, cluster); err != nil {
+		return nil, err
+	}
+	cluster = cluster.DeepCopy()
+	config.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		return o.certificate(info.Context(), cluster)
+	}
+	return config, nil
+}
+
+// TrialConfig is a TLSConfig whose certificate is signed by another CA than the one in use, to see whether brokers
+// accept it. The certificate is used for that alone.
+func (o *OwnCertificates) TrialConfig(ctx context.Context, cluster *v1alpha1.KafkaCluster, signer *Signer) (*tls.Config, error) {
+	config, err := o.trusting(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	issuer, identity, err := o.identity(ctx, cluster)
+	if err != nil {
+		return nil, err
+	}
+	certificate, _, err := o.sign(ctx, cluster, issuer, identity, signer, o.now())
+	if err != nil {
+		return nil, err
+	}
+	config.Certificates = []tls.Certificate{*certificate}
+	return config, nil
+}
+
+// trusting returns a configuration that verifies the brokers of the admin listener.
+func (o *OwnCertificates) trusting(ctx context.Context, cluster *v1alpha1.KafkaCluster) (*tls.Config, error) {
 	listener, ok := cluster.AdminListener()
 	if !ok {
 		return nil, fmt.Errorf("kafkacluster %s/%s: %w", cluster.Namespace, cluster.Name, errNoAdminListener)
 	}
-	trust, err := certs.ServerTrust(ctx, o.reader, cluster, listener)
+	trust, err := o.authorities.ServerTrust(ctx, cluster, listener)
 	if err != nil {
 		return nil, fmt.Errorf("kafkacluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(trust)
-	if _, err := o.certificate(ctx, cluster); err != nil {
-		return nil, err
+	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}, nil
+}
+
+// identity returns Signet's own identity towards a cluster, and who signs it.
+func (o *OwnCertificates) identity(ctx context.Context, cluster *v1alpha1.KafkaCluster) (*v1alpha1.MeshIssuer, Identity, error) {
+	name := cluster.Spec.Certificates.IssuerRef.Name
+	issuer, err := read(ctx, o.reader, client.ObjectKey{Name: name}, &v1alpha1.MeshIssuer{})
+	if err != nil {
+		return nil, Identity{}, err
 	}
-	cluster = cluster.DeepCopy()
-	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		RootCAs:    roots,
-		GetClientCertificate: func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return o.certificate(info.Context(), cluster)
-		},
-	}, nil
+	if issuer == nil {
+		return nil, Identity{}, fmt.Errorf("%w: meshissuer %s", certs.ErrIssuerNotFound, name)
+	}
+	id, err := principal.ControllerSPIFFEID(certs.TrustDomain(issuer), cluster.Namespace, cluster.Name)
+	if err != nil {
+		return nil, Identity{}, err
+	}
+	identity, err := newIdentity(principal.ControllerSubject(cluster), id.URL())
+	return issuer, identity, err
 }
 
 // certificate returns the certificate for a cluster: the one in use until it is due, or the CA or the identity changed.
 func (o *OwnCertificates) certificate(ctx context.Context, cluster *v1alpha1.KafkaCluster) (*tls.Certificate, error) {
-	var issuer v1alpha1.MeshIssuer
-	name := cluster.Spec.Certificates.IssuerRef.Name
-	if err := o.reader.Get(ctx, client.ObjectKey{Name: name}, &issuer); err != nil {
-		if apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("%w: meshissuer %s", certs.ErrIssuerNotFound, name)
-		}
-		return nil, fmt.Errorf("read meshissuer %s: %w", name, err)
+	if !cluster.Spec.Certificates.IssuerRef.IsMeshIssuer() {
+		return certs.ReadAdminCertificate(ctx, o.reader, cluster)
 	}
-	signer, err := o.signers.SignerFor(ctx, &issuer)
+	issuer, identity, err := o.identity(ctx, cluster)
 	if err != nil {
 		return nil, err
 	}
-	id, err := principal.ControllerSPIFFEID(certs.TrustDomain(&issuer), cluster.Namespace, cluster.Name)
-	if err != nil {
-		return nil, err
-	}
-	identity, err := newIdentity(principal.ControllerSubject(cluster), id.URL())
+	signer, err := o.signers.SignerFor(ctx, issuer)
 	if err != nil {
 		return nil, err
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	key, now := client.ObjectKeyFromObject(cluster), o.now()
-	if c, ok := o.known[key]; ok && c.signer == signer && c.subject == identity.Subject && c.uri == identity.URI.String() && now.Before(c.renewAt) {
+	if c, ok := o.known[key]; ok && c.signer.ca.Certificate.Equal(signer.ca.Certificate) && c.subject == identity.Subject && c.uri == identity.URI.String() && now.Before(c.renewAt) {
 		return c.certificate, nil
 	}
-	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return nil, fmt.Errorf("make a key for kafkacluster %s: %w", key, err)
-	}
-	grant := Grant{Identity: identity, PublicKey: private.Public(), Duration: min(ownLife, certs.MaxDuration(&issuer))}
-	signed, refusal, err := signer.Sign(grant, now)
+	certificate, signed, err := o.sign(ctx, cluster, issuer, identity, signer, now)
 	if err != nil {
 		return nil, err
 	}
-	if refusal != nil {
-		return nil, fmt.Errorf("%w: meshissuer %s: %s", certs.ErrCAExpired, name, refusal.Detail)
-	}
-	Audit{
-		Outcome: Issued, Requester: "signet-controller", Object: "KafkaCluster " + key.String(), Issuer: name, Reason: "Controller",
-		Grant: &grant, Signed: signed,
-	}.Log(o.log)
-	chain := [][]byte{signed.Certificate.Raw}
-	for _, c := range signer.CA().Intermediates {
-		chain = append(chain, c.Raw)
-	}
-	certificate := &tls.Certificate{Certificate: chain, PrivateKey: private, Leaf: signed.Certificate}
 	o.known[key] = ownCertificate{
 		signer: signer, subject: identity.Subject, uri: identity.URI.String(), certificate: certificate,
 		renewAt: now.Add(signed.Certificate.NotAfter.Sub(now) * 2 / 3),
 	}
 	return certificate, nil
+}
+
+func (o *OwnCertificates) sign(ctx context.Context, cluster *v1alpha1.KafkaCluster, issuer *v1alpha1.MeshIssuer, identity Identity, signer *Signer, now time.Time) (*tls.Certificate, *Signed, error) {
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, nil, fmt.Errorf("make a key for kafkacluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
+	}
+	csr, err := identity.Request(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	grant := Grant{Identity: identity, PublicKey: private.Public(), Duration: min(ownLife, certs.MaxDuration(issuer)), CSR: csr}
+	signed, refusal, err := signer.Sign(ctx, grant, now)
+	if err != nil {
+		return nil, nil, err
+	}
+	if refusal != nil {
+		return nil, nil, fmt.Errorf("%w: meshissuer %s: %s", certs.ErrCAExpired, issuer.Name, refusal.Detail)
+	}
+	Audit{
+		Outcome: Issued, Requester: "signet-controller", Object: "KafkaCluster " + client.ObjectKeyFromObject(cluster).String(), Issuer: issuer.Name, Reason: "Controller",
+		Grant: &grant, Signed: signed,
+	}.Log(o.log)
+	chain := [][]byte{signed.Certificate.Raw}
+	for _, c := range signed.Intermediates {
+		chain = append(chain, c.Raw)
+	}
+	return &tls.Certificate{Certificate: chain, PrivateKey: private, Leaf: signed.Certificate}, signed, nil
+}
+
+// Request returns a certificate request for exactly this identity, signed with the key.
+func (i Identity) Request(key crypto.Signer) (*x509.CertificateRequest, error) {
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{RawSubject: i.RawSubject, URIs: []*url.URL{i.URI}}, key)
+	if err != nil {
+		return nil, fmt.Errorf("request a certificate for %s: %w", i.Subject, err)
+	}
+	return x509.ParseCertificateRequest(der)
 }
 
 // errNoAdminListener cannot happen past the CRD's validation.

@@ -55,7 +55,8 @@ func TestOwnCertificates(t *testing.T) {
 	facts := honest(t, p256(t))
 	reader := &worldReader{issuer: facts.Issuer}
 	reader.secret.Store(first.secret(t, "1", first))
-	own := NewOwnCertificates(reader, NewSigners(reader), logr.Discard(), now)
+	signers, authorities := testSigners(t, reader, facts.Issuer)
+	own := NewOwnCertificates(signers.reader, authorities, signers, logr.Discard(), now)
 
 	config, err := own.TLSConfig(t.Context(), facts.Cluster)
 	if err != nil {
@@ -83,6 +84,7 @@ func TestOwnCertificates(t *testing.T) {
 	}
 	reader.secret.Store(second.secret(t, "2", second))
 	broker.ClientCAs.AddCert(second.certificate)
+	adopt(t, authorities, signers.reader, facts.Issuer)
 	if d := handshake(t, config, broker); d.Equal(c) || d.Issuer.String() != "O=two" {
 		t.Errorf("still signed by %s after the CA changed", d.Issuer)
 	}
@@ -105,7 +107,8 @@ func TestOwnCertificatesErrors(t *testing.T) {
 			reader.secret.Store(expired.secret(t, "1", expired))
 			cluster := facts.Cluster.DeepCopy()
 			test.change(cluster)
-			own := NewOwnCertificates(reader, NewSigners(reader), logr.Discard(), func() time.Time { return testNow })
+			signers, authorities := testSigners(t, reader, test.issuer)
+			own := NewOwnCertificates(signers.reader, authorities, signers, logr.Discard(), func() time.Time { return testNow })
 			if _, err := own.TLSConfig(t.Context(), cluster); !errors.Is(err, test.want) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}

@@ -7,15 +7,13 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/big"
 	"net/url"
-	"slices"
-	"strconv"
-	"strings"
 	"time"
 
-	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -32,8 +30,7 @@ const (
 	minimumLife = 10 * time.Minute
 )
 
-// Kind says what the caller does about a Refusal. What is worth a retry, such as an API server that does not answer, is an
-// error and no Refusal.
+// Kind says what the caller does about a Refusal.
 type Kind int
 
 const (
@@ -41,9 +38,11 @@ const (
 	Permanent Kind = iota
 	// Wait means that something that is watched has to change first.
 	Wait
+	// Retry means that something failed that may work the next time, such as a remote CA that does not answer.
+	Retry
 )
 
-// Reasons of refusals, as they stand in the audit log.
+// Reasons of refusals, as they stand in the audit log, in metrics and in conditions.
 const (
 	ReasonRequester          = "RequesterNotCertManager"
 	ReasonNotFromCertificate = "NotFromCertificate"
@@ -55,6 +54,24 @@ const (
 	ReasonDeclarationInvalid = "DeclarationInvalid"
 	// ReasonNotRecorded means that the ledger does not (yet) give the KafkaUser its principal.
 	ReasonNotRecorded = "PrincipalNotRecorded"
+	// ReasonUserNotFound means that the KafkaUser does not exist (yet), or is being deleted.
+	ReasonUserNotFound = "KafkaUserNotFound"
+	// ReasonOtherIssuer means that the KafkaUser's certificates come from another issuer.
+	ReasonOtherIssuer = "OtherIssuer"
+	// ReasonKeyReused means that the key is that of another identity or of a CA.
+	ReasonKeyReused = "KeyReused"
+	// ReasonUnsupportedKeyType is the word that the API has for it (PodCertificateRequest).
+	ReasonUnsupportedKeyType = certificatesv1.PodCertificateRequestConditionUnsupportedKeyType
+	// ReasonUserAnnotations is the word that the API has for annotations that a signer does not accept.
+	ReasonUserAnnotations = certificatesv1.PodCertificateRequestConditionInvalidUserConfig
+	// ReasonServiceAccount means that the KafkaUser is another service account's.
+	ReasonServiceAccount = "ServiceAccountNotAllowed"
+	// ReasonClaim means that a CertificateSigningRequest does not say, or says wrong, which KafkaUser it is for.
+	ReasonClaim = "KafkaUserNotNamed"
+	// ReasonSignNotPermitted means that the requester lacks the verb sign on the KafkaUser.
+	ReasonSignNotPermitted = "SignNotPermitted"
+	// ReasonTemporary means that it is tried again soon.
+	ReasonTemporary = "TemporaryFailure"
 )
 
 // Refusal is why a request is not signed.
@@ -71,16 +88,9 @@ type Refusal struct {
 // Error returns the detail.
 func (r *Refusal) Error() string { return r.Reason + ": " + r.Detail }
 
-// Facts is what a decision rests on. Each was read from the API server; the owners were found by the name in the owner
-// reference and are compared by UID here.
-type Facts struct {
-	// Request is the CertificateRequest. Its spec.username was set by cert-manager's admission webhook and cannot change.
-	Request *cmv1.CertificateRequest
-	// CertManager is the user name of cert-manager's controller.
-	CertManager string
-	// Certificate has the name that the request's owner reference gives; nil where none has.
-	Certificate *cmv1.Certificate
-	// User has the name that the Certificate's owner reference gives; nil where none has.
+// UserFacts is what entitles a KafkaUser to a certificate, whoever asks for it. Each was read from the API server.
+type UserFacts struct {
+	// User is the KafkaUser that the request is for; nil where it does not exist.
 	User *v1alpha1.KafkaUser
 	// Cluster is the user's; nil where it does not exist.
 	Cluster *v1alpha1.KafkaCluster
@@ -90,123 +100,120 @@ type Facts struct {
 	Issuer *v1alpha1.MeshIssuer
 }
 
+// Asked is what the sender of a request brings along, and what is known of the key in it.
+type Asked struct {
+	// CSR is the certificate request, signed by the key in it; nil where there is none.
+	CSR *x509.CertificateRequest
+	// Problem is why there is none.
+	Problem error
+	// KeySHA256 is the fingerprint (KeyFingerprint) of its key.
+	KeySHA256 string
+	// KeyHolder is the identity (URI) with an unexpired certificate for this key, or "".
+	KeyHolder string
+	// KeyOfCA tells whether a CA certificate that the issuer signs with or leads to has this key.
+	KeyOfCA bool
+}
+
 // Grant is what may be signed, before a CA is looked at.
 type Grant struct {
 	Identity  Identity
 	PublicKey crypto.PublicKey
+	// KeySHA256 is KeyFingerprint of the public key; it may be left empty.
+	KeySHA256 string
+	// CSR is the certificate request, for a CA that wants to see it: it asks for exactly this identity. Nil where the
+	// request was empty, as the kubelet's are.
+	CSR *x509.CertificateRequest
 	// Duration is the lifetime asked for, cut to the MeshIssuer's limit.
 	Duration time.Duration
+	// MinValidity and MaxValidity bound the time from notBefore to notAfter; 0 is no bound. The API server checks them for
+	// PodCertificateRequests.
+	MinValidity, MaxValidity time.Duration
 }
 
-// Decide judges a CertificateRequest. It refuses for good whatever does not come from a Certificate that Signet made for
-// an existing KafkaUser or asks for anything but that user's certificate; it waits where the user is entitled as soon as
-// something else is in order.
-func Decide(f Facts) (*Grant, *Refusal) {
-	if refusal := checkChain(f); refusal != nil {
-		return nil, refusal
+func (a Asked) grant(identity Identity, duration time.Duration, csr *x509.CertificateRequest) *Grant {
+	return &Grant{Identity: identity, PublicKey: a.CSR.PublicKey, KeySHA256: a.KeySHA256, CSR: csr, Duration: duration}
+}
+
+// entitle tells who a KafkaUser's certificate is for, or what has to change before it gets one.
+func entitle(f UserFacts) (Identity, *Refusal) {
+	if f.Issuer == nil {
+		return Identity{}, noIssuer("that the request names")
 	}
+	if f.User == nil || !f.User.DeletionTimestamp.IsZero() {
+		return Identity{}, wait(ReasonUserNotFound, "the kafkauser does not exist, or is being deleted")
+	}
+	user := f.User.Namespace + "/" + f.User.Name
 	ref := f.User.Spec.ClusterRef.In(f.User.Namespace)
 	switch {
-	case f.Issuer == nil:
-		return nil, wait(v1alpha1.ReasonIssuerNotFound, "meshissuer %s does not exist", f.Request.Spec.IssuerRef.Name)
 	case f.Cluster == nil:
-		return nil, wait(v1alpha1.ReasonClusterNotFound, "kafkacluster %s does not exist", ref)
+		return Identity{}, wait(v1alpha1.ReasonClusterNotFound, "kafkacluster %s does not exist", ref)
 	case !f.Admitted:
-		return nil, deny(v1alpha1.ReasonNamespaceNotAllowed, "kafkacluster %s does not admit namespace %s", ref, f.User.Namespace)
+		return Identity{}, wait(v1alpha1.ReasonNamespaceNotAllowed, "kafkacluster %s does not admit namespace %s", ref, f.User.Namespace)
+	case f.User.Spec.Suspend:
+		return Identity{}, wait(v1alpha1.ReasonSuspended, "kafkauser %s is suspended", user)
+	case !isIssuerOf(f):
+		return Identity{}, wait(ReasonOtherIssuer, "the certificates of kafkauser %s come from another issuer", user)
 	}
 	// A stock broker gives this certificate a principal by a static rule, whatever the ledger says: nobody gets one
 	// before the ledger has decided that the principal is his.
 	if recorded := meta.FindStatusCondition(f.User.Status.Conditions, v1alpha1.ConditionMappingRecorded); recorded == nil {
-		return nil, wait(ReasonNotRecorded, "the principal of kafkauser %s/%s is not recorded yet", f.User.Namespace, f.User.Name)
+		return Identity{}, wait(ReasonNotRecorded, "the principal of kafkauser %s is not recorded yet", user)
 	} else if recorded.Status != metav1.ConditionTrue {
-		return nil, wait(ReasonNotRecorded, "the principal of kafkauser %s/%s is not recorded: %s", f.User.Namespace, f.User.Name, recorded.Message)
+		return Identity{}, wait(ReasonNotRecorded, "the principal of kafkauser %s is not recorded: %s", user, recorded.Message)
 	}
-	desired, err := certs.DesiredCertificate(f.User, f.Cluster, f.Issuer)
-	if err != nil {
-		return nil, wait(ReasonDeclarationInvalid, "%s", err)
+	if td := f.Cluster.Spec.MeshTrustDomain; certs.SharesTrustDomain(certs.TrustDomain(f.Issuer), td) {
+		return Identity{}, wait(ReasonDeclarationInvalid, "the mesh's trust domain %q of kafkacluster %s is that of meshissuer %s, or below it: its CA could sign mesh identities", td, ref, f.Issuer.Name)
 	}
 	identity, err := UserIdentity(f.User, f.Cluster, f.Issuer)
 	if err != nil {
-		return nil, wait(ReasonDeclarationInvalid, "%s", err)
+		return Identity{}, wait(ReasonDeclarationInvalid, "%s", err)
 	}
-	csr, err := ParseCSR(f.Request.Spec.Request)
-	if err != nil {
-		return nil, deny(ReasonMalformed, "%s", err)
-	}
-	if err := checkPublicKey(csr.PublicKey); err != nil {
-		return nil, deny(ReasonKeyNotAllowed, "%s", err)
-	}
-	if err := checkAsksFor(csr, identity); err != nil {
-		return nil, deny(ReasonAsksForMore, "%s", err)
-	}
-	if f.Request.Spec.IsCA {
-		return nil, deny(ReasonAsksForMore, "spec.isCA is true")
-	}
-	if !sameUsages(f.Request.Spec.Usages, desired.Usages) {
-		return nil, deny(ReasonAsksForMore, "spec.usages are %.200q, not %q", f.Request.Spec.Usages, desired.Usages)
-	}
-	// The Certificate is Signet's own and was changed since, by somebody or by a new declaration. Signet restores it, and
-	// cert-manager replaces a request that no longer fits; a denial would make it pause for an hour.
-	if field := certs.DifferingField(f.Certificate.Spec, desired); field != "" {
-		return nil, wait(ReasonCertificateDiffers, "certificate %s/%s differs in spec.%s from what Signet makes for the kafkauser; waiting until it is restored", f.Certificate.Namespace, f.Certificate.Name, field)
-	}
-	duration := desired.Duration.Duration
-	if asked := f.Request.Spec.Duration; asked != nil {
-		duration = min(asked.Duration, certs.MaxDuration(f.Issuer))
-	}
-	return &Grant{Identity: identity, PublicKey: csr.PublicKey, Duration: duration}, nil
+	return identity, nil
 }
 
-// checkChain verifies who asked and for whom. Names, user name and UIDs are what the API server and cert-manager's
-// webhook vouch for; owner references and annotations are only claims, which hold where the named object has that UID
-// and where the request's own name, which cannot change, is the one that cert-manager gives to that Certificate's
-// requests. Without the latter, who may update CertificateRequests could hand a request of a Certificate of his own to
-// the Certificate of a KafkaUser.
-func checkChain(f Facts) *Refusal {
-	r := f.Request
-	if f.CertManager == "" || r.Spec.Username != f.CertManager {
-		return deny(ReasonRequester, "made by %.200q, not by cert-manager (%s)", r.Spec.Username, f.CertManager)
+func noIssuer(name string) *Refusal {
+	return wait(v1alpha1.ReasonIssuerNotFound, "meshissuer %s does not exist", name)
+}
+
+// checkAdmitted denies where entitle would wait, for requesters that come again by themselves.
+func checkAdmitted(f UserFacts) *Refusal {
+	if f.Issuer == nil || f.Cluster == nil || f.Admitted {
+		return nil
 	}
-	owner := metav1.GetControllerOf(r)
-	switch {
-	case owner == nil || owner.Kind != "Certificate" || owner.APIVersion != cmv1.SchemeGroupVersion.String():
-		return deny(ReasonNotFromCertificate, "no Certificate controls it")
-	case f.Certificate == nil:
-		return deny(ReasonNotFromCertificate, "its owner, certificate %s, does not exist", owner.Name)
-	case f.Certificate.UID != owner.UID || f.Certificate.Namespace != r.Namespace || f.Certificate.Name != owner.Name:
-		return deny(ReasonNotFromCertificate, "its owner, certificate %s with uid %s, does not exist; another one has the name", owner.Name, owner.UID)
-	case !isRequestName(r.Name, owner.Name):
-		return deny(ReasonNotFromCertificate, "its name is not one that cert-manager gives to requests of certificate %s, which is %s-<revision> (cert-manager's feature StableCertificateRequestName, on by default)", owner.Name, owner.Name)
-	case !f.Certificate.DeletionTimestamp.IsZero():
-		return deny(ReasonNotFromCertificate, "certificate %s is being deleted", owner.Name)
+	return deny(v1alpha1.ReasonNamespaceNotAllowed, "kafkacluster %s does not admit namespace %s", f.User.Spec.ClusterRef.In(f.User.Namespace), f.User.Namespace)
+}
+
+// isIssuerOf tells whether the KafkaUser's certificates come from the MeshIssuer.
+func isIssuerOf(f UserFacts) bool {
+	ref := f.User.Issuer(f.Cluster)
+	return ref.IsMeshIssuer() && ref.Name == f.Issuer.Name
+}
+
+// checkKey tells whether the key of a request may be certified for the identity.
+func checkKey(a Asked, issuer *v1alpha1.MeshIssuer, identity Identity) *Refusal {
+	if a.CSR == nil {
+		return deny(ReasonMalformed, "%s", a.Problem)
 	}
-	owner = metav1.GetControllerOf(f.Certificate)
-	switch {
-	case owner == nil || owner.Kind != "KafkaUser" || owner.APIVersion != v1alpha1.GroupVersion.String():
-		return deny(ReasonNotFromUser, "no KafkaUser controls certificate %s: declare a KafkaUser; Signet makes its Certificate", f.Certificate.Name)
-	case f.User == nil:
-		return deny(ReasonNotFromUser, "the owner of certificate %s, kafkauser %s, does not exist", f.Certificate.Name, owner.Name)
-	case f.User.UID != owner.UID || f.User.Namespace != r.Namespace || f.User.Name != owner.Name:
-		return deny(ReasonNotFromUser, "the owner of certificate %s, kafkauser %s with uid %s, does not exist; another one has the name", f.Certificate.Name, owner.Name, owner.UID)
-	case f.Certificate.Name != v1alpha1.CertificateName(f.User.Name):
-		return deny(ReasonNotFromUser, "certificate %s is not the one that Signet makes for kafkauser %s (%s)", f.Certificate.Name, f.User.Name, v1alpha1.CertificateName(f.User.Name))
-	case !f.User.DeletionTimestamp.IsZero():
-		return deny(ReasonNotFromUser, "kafkauser %s is being deleted", f.User.Name)
+	if err := CheckPublicKey(a.CSR.PublicKey, issuer.Spec.KeyTypes, issuer.Spec.BlockedKeys); err != nil {
+		refusal := deny(ReasonKeyNotAllowed, "%s", err)
+		if unsupported, ok := errors.AsType[*UnsupportedKeyTypeError](err); ok {
+			refusal.Reason, refusal.Answer = ReasonUnsupportedKeyType, unsupported.Error()
+		}
+		return refusal
+	}
+	if a.KeyOfCA {
+		return keyOfCA()
+	}
+	if a.KeyHolder != "" && a.KeyHolder != identity.URI.String() {
+		return keyReused(a.KeyHolder)
 	}
 	return nil
 }
 
-func isRequestName(name, certificate string) bool {
-	suffix, ok := strings.CutPrefix(name, certificate+"-")
-	revision, err := strconv.Atoi(suffix)
-	return ok && err == nil && name == certs.RequestName(certificate, revision) && revision > 0
-}
+func keyOfCA() *Refusal { return deny(ReasonKeyReused, "the key is that of a CA") }
 
-func sameUsages(a, b []cmv1.KeyUsage) bool {
-	x, y := slices.Clone(a), slices.Clone(b)
-	slices.Sort(x)
-	slices.Sort(y)
-	return slices.Equal(x, y)
+func keyReused(holder string) *Refusal {
+	return deny(ReasonKeyReused, "the key is that of an unexpired certificate of %s: a key belongs to one identity", holder)
 }
 
 // UserIdentity returns the identity in a KafkaUser's certificate.
@@ -219,11 +226,46 @@ func UserIdentity(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, issu
 }
 
 func newIdentity(subject principal.UserSubject, uri *url.URL) (Identity, error) {
-	raw, err := subject.RawDER()
-	if err != nil {
-		return Identity{}, err
+	raw := encodeLabels(subject)
+	if raw == nil {
+		var err error
+		if raw, err = subject.RawDER(); err != nil {
+			return Identity{}, err
+		}
 	}
 	return Identity{RawSubject: raw, Subject: subject.String(), URI: uri}, nil
+}
+
+// encodeLabels is UserSubject.RawDER for subjects of DNS labels, which are all that the API admits, in a tenth of the
+// time; nil for every other.
+func encodeLabels(s principal.UserSubject) []byte {
+	raw := make([]byte, 0, 256)
+	for _, attribute := range []struct {
+		oid   byte // below id-at, 2.5.4
+		value string
+	}{{10, s.Organization}, {11, s.Namespace}, {3, s.Name}} {
+		if !isLabel(attribute.value) {
+			return nil
+		}
+		n := byte(len(attribute.value))
+		// SET { SEQUENCE { OBJECT IDENTIFIER, PrintableString } }; every length is below 128.
+		raw = append(raw, 0x31, n+9, 0x30, n+7, 0x06, 0x03, 0x55, 0x04, attribute.oid, 0x13, n)
+		raw = append(raw, attribute.value...)
+	}
+	if n := byte(len(raw)); n >= 128 {
+		return append([]byte{0x30, 0x81, n}, raw...)
+	}
+	return append([]byte{0x30, byte(len(raw))}, raw...)
+}
+
+// isLabel tells whether a text has 1 to 63 letters, digits and hyphens: all in the alphabet of PrintableString.
+func isLabel(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return 0 < len(text) && len(text) <= 63
 }
 
 // Template returns the complete certificate for a grant under a CA that is valid from caNotBefore to caNotAfter. It
@@ -233,22 +275,30 @@ func Template(g Grant, serial *big.Int, caNotBefore, caNotAfter, now time.Time) 
 	if caNotBefore.After(notBefore) {
 		notBefore = caNotBefore
 	}
+	notBefore = notBefore.UTC().Truncate(time.Second)
 	notAfter := now.Add(g.Duration)
 	if caNotAfter.Before(notAfter) {
 		notAfter = caNotAfter
 	}
-	notBefore, notAfter = notBefore.UTC().Truncate(time.Second), notAfter.UTC().Truncate(time.Second)
+	if latest := notBefore.Add(g.MaxValidity); g.MaxValidity > 0 && latest.Before(notAfter) {
+		notAfter = latest
+	}
+	notAfter = notAfter.UTC().Truncate(time.Second)
 	if now.Before(caNotBefore) {
 		return nil, wait(v1alpha1.ReasonCAExpired, "the CA is valid from %s only", caNotBefore.UTC().Format(time.RFC3339))
 	}
 	if left := notAfter.Sub(now); left < minimumLife-time.Second {
 		return nil, wait(v1alpha1.ReasonCAExpired, "the certificate would live for %s only, because the CA expires at %s", max(left, 0).Round(time.Second), caNotAfter.UTC().Format(time.RFC3339))
 	}
+	if valid := notAfter.Sub(notBefore); valid < g.MinValidity {
+		return nil, wait(v1alpha1.ReasonCAExpired, "the certificate would be valid for %s, and %s are needed, because the CA expires at %s", valid, g.MinValidity, caNotAfter.UTC().Format(time.RFC3339))
+	}
 	return &x509.Certificate{
 		SerialNumber:          serial,
 		RawSubject:            bytes.Clone(g.Identity.RawSubject),
 		URIs:                  []*url.URL{g.Identity.URI},
 		PublicKey:             g.PublicKey,
+		SubjectKeyId:          subjectKeyID(g.PublicKey),
 		NotBefore:             notBefore,
 		NotAfter:              notAfter,
 		KeyUsage:              x509.KeyUsageDigitalSignature,
@@ -259,7 +309,7 @@ func Template(g Grant, serial *big.Int, caNotBefore, caNotAfter, now time.Time) 
 
 // opaque is what the sender of a denied request is told beside the one-word reason. Whoever probes learns nothing of what
 // exists; the audit log has everything.
-const opaque = "this issuer signs only the certificates of KafkaUsers, by the Certificates that Signet makes for them; the audit log of the Signet controller says what was wrong with this request"
+const opaque = "this issuer signs only the certificates of KafkaUsers, for those who may ask for them; the audit log of the Signet controller says what was wrong with this request"
 
 func deny(reason, format string, args ...any) *Refusal {
 	return &Refusal{Kind: Permanent, Reason: reason, Detail: fmt.Sprintf(format, args...), Answer: opaque}
@@ -269,4 +319,9 @@ func deny(reason, format string, args ...any) *Refusal {
 func wait(reason, format string, args ...any) *Refusal {
 	detail := fmt.Sprintf(format, args...)
 	return &Refusal{Kind: Wait, Reason: reason, Detail: detail, Answer: detail}
+}
+
+// retry hides its reason from the requester: it may name what is behind the issuer.
+func retry(err error) *Refusal {
+	return &Refusal{Kind: Retry, Reason: ReasonTemporary, Detail: err.Error(), Answer: "the issuer cannot answer at the moment and tries again"}
 }

@@ -16,6 +16,7 @@ import (
 	"encoding/asn1"
 	"encoding/pem"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
@@ -29,6 +30,7 @@ import (
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/certs"
+	"github.com/signet-kafka/signet/principal"
 )
 
 const certManager = "system:serviceaccount:cert-manager:cert-manager"
@@ -94,7 +96,7 @@ func honest(t testing.TB, key crypto.Signer) Facts {
 		},
 	}
 	issuer := &v1alpha1.MeshIssuer{ObjectMeta: metav1.ObjectMeta{Name: "mesh"}, Spec: v1alpha1.MeshIssuerSpec{
-		CA:          v1alpha1.CASource{SecretRef: v1alpha1.SecretReference{Namespace: "istio-system", Name: "istio-ca-secret"}},
+		CA:          v1alpha1.CASource{SecretRef: &v1alpha1.SecretReference{Namespace: "istio-system", Name: "istio-ca-secret"}},
 		TrustDomain: "kafka.signet.dev", MaxDuration: metav1.Duration{Duration: 24 * time.Hour},
 	}}
 	spec, err := certs.DesiredCertificate(user, cluster, issuer)
@@ -118,12 +120,30 @@ func honest(t testing.TB, key crypto.Signer) Facts {
 			Usages: spec.Usages, Request: requested(t, spec, key),
 		},
 	}
-	return Facts{Request: request, CertManager: certManager, Certificate: certificate, User: user, Cluster: cluster, Admitted: true, Issuer: issuer}
+	return Facts{
+		UserFacts: UserFacts{User: user, Cluster: cluster, Admitted: true, Issuer: issuer}, Asked: asked(ParseCSR(request.Spec.Request)),
+		Request: request, CertManager: certManager, Certificate: certificate,
+	}
+}
+
+// asked is what RegistrationAuthority.examine says of a key that was never seen.
+func asked(csr *x509.CertificateRequest, problem error) Asked {
+	if csr == nil {
+		return Asked{Problem: problem}
+	}
+	return Asked{CSR: csr, KeySHA256: KeyFingerprint(csr.PublicKey)}
+}
+
+// decide is Decide on what now stands in the request.
+func decide(f Facts) (*Grant, *Refusal) {
+	a := asked(ParseCSR(f.Request.Spec.Request))
+	f.CSR, f.Problem, f.KeySHA256 = a.CSR, a.Problem, a.KeySHA256
+	return Decide(f)
 }
 
 func TestDecideGrantsWhatCertManagerAsksFor(t *testing.T) {
 	key := p256(t)
-	grant, refusal := Decide(honest(t, key))
+	grant, refusal := decide(honest(t, key))
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
@@ -135,11 +155,20 @@ func TestDecideGrantsWhatCertManagerAsksFor(t *testing.T) {
 	}
 }
 
+// A renewal with the key that one has is no reuse.
+func TestDecideGrantsOnesOwnKeyAgain(t *testing.T) {
+	f := honest(t, p256(t))
+	f.KeyHolder = "spiffe://kafka.signet.dev/user/shop/orders"
+	if _, refusal := Decide(f); refusal != nil {
+		t.Fatal(refusal)
+	}
+}
+
 // The attacks below start from this CSR, so it must be good without them.
 func TestDecideGrantsTheUnchangedCSR(t *testing.T) {
 	f := honest(t, p256(t))
 	f.Request.Spec.Request = csrWith(t, func(*x509.CertificateRequest) {})
-	if _, refusal := Decide(f); refusal != nil {
+	if _, refusal := decide(f); refusal != nil {
 		t.Fatal(refusal)
 	}
 }
@@ -288,27 +317,34 @@ func TestDecideRefusesAttacks(t *testing.T) {
 			f.Request.Spec.Request = requested(t, f.Certificate.Spec, p256(t))
 		}},
 
-		"RSA 1024": {ReasonKeyNotAllowed, func(t *testing.T, f *Facts) {
+		"RSA 1024": {ReasonUnsupportedKeyType, func(t *testing.T, f *Facts) {
 			key, err := rsa.GenerateKey(rand.Reader, 1024)
 			if err != nil {
 				t.Fatal(err)
 			}
 			f.Request.Spec.Request = encodeCSR(t, &x509.CertificateRequest{}, key)
 		}},
-		"P-224": {ReasonKeyNotAllowed, func(t *testing.T, f *Facts) {
+		"P-224": {ReasonUnsupportedKeyType, func(t *testing.T, f *Facts) {
 			key, err := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
 			if err != nil {
 				t.Fatal(err)
 			}
 			f.Request.Spec.Request = encodeCSR(t, &x509.CertificateRequest{}, key)
 		}},
-		"Ed25519": {ReasonKeyNotAllowed, func(t *testing.T, f *Facts) {
+		"Ed25519": {ReasonUnsupportedKeyType, func(t *testing.T, f *Facts) {
 			_, key, err := ed25519.GenerateKey(rand.Reader)
 			if err != nil {
 				t.Fatal(err)
 			}
 			f.Request.Spec.Request = encodeCSR(t, &x509.CertificateRequest{}, key)
 		}},
+		"key on the issuer's list": {ReasonKeyNotAllowed, func(_ *testing.T, f *Facts) { f.Issuer.Spec.BlockedKeys = []string{f.KeySHA256} }},
+		"RSA where the issuer says only ECDSA": {ReasonUnsupportedKeyType, func(t *testing.T, f *Facts) {
+			f.Issuer.Spec.KeyTypes = []v1alpha1.KeyType{v1alpha1.KeyECDSAP256}
+			f.Request.Spec.Request = encodeCSR(t, &x509.CertificateRequest{}, rsaKey(t))
+		}},
+		"another identity's key": {ReasonKeyReused, func(_ *testing.T, f *Facts) { f.KeyHolder = "spiffe://kafka.signet.dev/user/payments/billing" }},
+		"the CA's key":           {ReasonKeyReused, func(_ *testing.T, f *Facts) { f.KeyOfCA = true }},
 		"somebody else's public key": {ReasonMalformed, func(t *testing.T, f *Facts) {
 			f.Request.Spec.Request = swapKey(t, f.Request.Spec.Request, &p256(t).PublicKey)
 		}},
@@ -328,14 +364,14 @@ func TestDecideRefusesAttacks(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := honest(t, p256(t))
 			attack.do(t, &f)
-			grant, refusal := Decide(f)
+			grant, refusal := decide(f)
 			if grant != nil || refusal == nil {
 				t.Fatalf("granted %+v", grant)
 			}
 			if refusal.Kind != Permanent || refusal.Reason != attack.reason {
 				t.Errorf("refused as %d %s (%s), want permanent %s", refusal.Kind, refusal.Reason, refusal.Detail, attack.reason)
 			}
-			if refusal.Answer != opaque {
+			if refusal.Answer != opaque && attack.reason != ReasonUnsupportedKeyType {
 				t.Errorf("the requester learns: %s", refusal.Answer)
 			}
 		})
@@ -392,15 +428,20 @@ func TestDecideWaits(t *testing.T) {
 		"condition with an unknown status": {ReasonNotRecorded, ledger(metav1.ConditionUnknown, v1alpha1.ReasonReady)},
 		"issuer not there":                 {v1alpha1.ReasonIssuerNotFound, func(f *Facts) { f.Issuer = nil }},
 		"cluster not there":                {v1alpha1.ReasonClusterNotFound, func(f *Facts) { f.Cluster = nil }},
-		"trust domain of the mesh":         {ReasonDeclarationInvalid, func(f *Facts) { f.Cluster.Spec.MeshTrustDomain = "kafka.signet.dev" }},
-		"secret redirected":                {ReasonCertificateDiffers, func(f *Facts) { f.Certificate.Spec.SecretName = "stolen" }},
-		"keystore added":                   {ReasonCertificateDiffers, func(f *Facts) { f.Certificate.Spec.Keystores = &cmv1.CertificateKeystores{} }},
-		"declaration changed":              {ReasonCertificateDiffers, func(f *Facts) { f.Cluster.Spec.Certificates.Duration.Duration = 2 * time.Hour }},
+		"suspended":                        {v1alpha1.ReasonSuspended, func(f *Facts) { f.User.Spec.Suspend = true }},
+		"user of another MeshIssuer":       {ReasonOtherIssuer, func(f *Facts) { f.Cluster.Spec.Certificates.IssuerRef.Name = "other" }},
+		"user of a stock issuer": {ReasonOtherIssuer, func(f *Facts) {
+			f.User.Spec.Certificate = &v1alpha1.UserCertificate{IssuerRef: &v1alpha1.IssuerReference{Kind: "ClusterIssuer", Group: "cert-manager.io", Name: "mesh"}}
+		}},
+		"trust domain of the mesh": {ReasonDeclarationInvalid, func(f *Facts) { f.Cluster.Spec.MeshTrustDomain = "kafka.signet.dev" }},
+		"secret redirected":        {ReasonCertificateDiffers, func(f *Facts) { f.Certificate.Spec.SecretName = "stolen" }},
+		"keystore added":           {ReasonCertificateDiffers, func(f *Facts) { f.Certificate.Spec.Keystores = &cmv1.CertificateKeystores{} }},
+		"declaration changed":      {ReasonCertificateDiffers, func(f *Facts) { f.Cluster.Spec.Certificates.Duration.Duration = 2 * time.Hour }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := honest(t, p256(t))
 			test.do(&f)
-			grant, refusal := Decide(f)
+			grant, refusal := decide(f)
 			if grant != nil || refusal == nil || refusal.Kind != Wait || refusal.Reason != test.reason {
 				t.Fatalf("granted %v, refused %v, want to wait for %s", grant, refusal, test.reason)
 			}
@@ -422,7 +463,7 @@ func TestAttackersLearnNothingOfTheLedger(t *testing.T) {
 	f := honest(t, p256(t))
 	f.User.Status.Conditions = []metav1.Condition{mappingRecorded(metav1.ConditionFalse, v1alpha1.ReasonPrincipalConflict)}
 	f.Request.Spec.Username = "jane"
-	if grant, refusal := Decide(f); grant != nil || refusal == nil || refusal.Reason != ReasonRequester || refusal.Answer != opaque {
+	if grant, refusal := decide(f); grant != nil || refusal == nil || refusal.Reason != ReasonRequester || refusal.Answer != opaque {
 		t.Errorf("granted %v, refused %v", grant, refusal)
 	}
 }
@@ -430,7 +471,7 @@ func TestAttackersLearnNothingOfTheLedger(t *testing.T) {
 func TestTenYearsAreCut(t *testing.T) {
 	f := honest(t, p256(t))
 	f.Request.Spec.Duration = &metav1.Duration{Duration: 10 * 365 * 24 * time.Hour}
-	grant, refusal := Decide(f)
+	grant, refusal := decide(f)
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
@@ -440,25 +481,32 @@ func TestTenYearsAreCut(t *testing.T) {
 }
 
 func TestTemplateTimes(t *testing.T) {
-	grant, refusal := Decide(honest(t, p256(t)))
+	grant, refusal := decide(honest(t, p256(t)))
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
 	for name, test := range map[string]struct {
-		caFrom, caTo time.Duration // relative to now
-		from, to     time.Duration
-		refused      bool
+		caFrom, caTo    time.Duration // relative to now
+		from, to        time.Duration
+		refused         bool
+		atLeast, atMost time.Duration // from notBefore to notAfter
 	}{
-		"long-lived CA":            {-1000 * time.Hour, 1000 * time.Hour, -2 * time.Minute, 6 * time.Hour, false},
-		"CA ends first":            {-1000 * time.Hour, time.Hour, -2 * time.Minute, time.Hour, false},
-		"CA was made a moment ago": {-time.Second, 1000 * time.Hour, -time.Second, 6 * time.Hour, false},
-		"CA has ten minutes":       {-1000 * time.Hour, 10 * time.Minute, -2 * time.Minute, 10 * time.Minute, false},
-		"CA has five minutes":      {-1000 * time.Hour, 5 * time.Minute, 0, 0, true},
-		"CA expired":               {-1000 * time.Hour, -time.Hour, 0, 0, true},
-		"CA of the future":         {time.Minute, 1000 * time.Hour, 0, 0, true},
+		"long-lived CA":            {-1000 * time.Hour, 1000 * time.Hour, -2 * time.Minute, 6 * time.Hour, false, 0, 0},
+		"CA ends first":            {-1000 * time.Hour, time.Hour, -2 * time.Minute, time.Hour, false, 0, 0},
+		"CA was made a moment ago": {-time.Second, 1000 * time.Hour, -time.Second, 6 * time.Hour, false, 0, 0},
+		"CA has ten minutes":       {-1000 * time.Hour, 10 * time.Minute, -2 * time.Minute, 10 * time.Minute, false, 0, 0},
+		"CA has five minutes":      {-1000 * time.Hour, 5 * time.Minute, 0, 0, true, 0, 0},
+		"CA expired":               {-1000 * time.Hour, -time.Hour, 0, 0, true, 0, 0},
+		"CA of the future":         {time.Minute, 1000 * time.Hour, 0, 0, true, 0, 0},
+		"an hour from notBefore":   {-1000 * time.Hour, 1000 * time.Hour, -2 * time.Minute, 58 * time.Minute, false, time.Hour, time.Hour},
+		"at most a day":            {-1000 * time.Hour, 1000 * time.Hour, -2 * time.Minute, 6 * time.Hour, false, time.Hour, 24 * time.Hour},
+		"CA too short for an hour": {-1000 * time.Hour, 57 * time.Minute, 0, 0, true, time.Hour, 24 * time.Hour},
+		"CA has just the hour":     {-1000 * time.Hour, 58 * time.Minute, -2 * time.Minute, 58 * time.Minute, false, time.Hour, 24 * time.Hour},
 	} {
 		t.Run(name, func(t *testing.T) {
-			c, refusal := Template(*grant, big.NewInt(1), testNow.Add(test.caFrom), testNow.Add(test.caTo), testNow)
+			grant := *grant
+			grant.MinValidity, grant.MaxValidity = test.atLeast, test.atMost
+			c, refusal := Template(grant, big.NewInt(1), testNow.Add(test.caFrom), testNow.Add(test.caTo), testNow)
 			if test.refused {
 				if refusal == nil || refusal.Kind != Wait || refusal.Reason != v1alpha1.ReasonCAExpired {
 					t.Fatalf("got %v, %v", c, refusal)
@@ -475,6 +523,48 @@ func TestTemplateTimes(t *testing.T) {
 	}
 }
 
+// TestEncodeLabels holds that the fast encoding of a subject is the one that the principal's package makes.
+func TestEncodeLabels(t *testing.T) {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-"
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := mathrand.New(mathrand.NewPCG(seed, 0))
+	label := func() string {
+		text := make([]byte, 1+r.IntN(63))
+		for i := range text {
+			text[i] = letters[r.IntN(len(letters))]
+		}
+		return string(text)
+	}
+	long := strings.Repeat("a", 63)
+	subjects := []principal.UserSubject{{Namespace: "shop", Name: "orders", Organization: "signet"}, {Namespace: long, Name: long, Organization: long}, {Namespace: "a", Name: "b", Organization: "c"}}
+	for range 2000 {
+		subjects = append(subjects, principal.UserSubject{Namespace: label(), Name: label(), Organization: label()})
+	}
+	for _, s := range subjects {
+		want, err := s.RawDER()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := encodeLabels(s); !bytes.Equal(got, want) {
+			t.Fatalf("%s: %x, want %x", s, got, want)
+		}
+	}
+	for _, odd := range []string{"", "a.b", "a b", "é", "a_b", "a=b", "a,b", long + "a"} {
+		s := principal.UserSubject{Namespace: "shop", Name: odd, Organization: "signet"}
+		if encodeLabels(s) != nil {
+			t.Errorf("%q is taken for a label", odd)
+		}
+		want, err := s.RawDER()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := newIdentity(s, nil); err != nil || !bytes.Equal(got.RawSubject, want) {
+			t.Errorf("%q: %x, %v", odd, got.RawSubject, err)
+		}
+	}
+}
+
 func FuzzParseCSR(f *testing.F) {
 	want := honest(f, p256(f))
 	f.Add(want.Request.Spec.Request)
@@ -483,11 +573,11 @@ func FuzzParseCSR(f *testing.F) {
 		facts := want
 		facts.Request = want.Request.DeepCopy()
 		facts.Request.Spec.Request = text
-		grant, refusal := Decide(facts)
+		grant, refusal := decide(facts)
 		if (grant == nil) == (refusal == nil) {
 			t.Fatal("neither granted nor refused, or both")
 		}
-		if grant != nil && (grant.Identity.Subject != "CN=orders,OU=shop,O=signet" || checkPublicKey(grant.PublicKey) != nil) {
+		if grant != nil && (grant.Identity.Subject != "CN=orders,OU=shop,O=signet" || CheckPublicKey(grant.PublicKey, nil, nil) != nil) {
 			t.Fatalf("granted %+v", grant)
 		}
 		if refusal != nil && strings.Contains(refusal.Answer, "PRIVATE KEY") {

@@ -12,6 +12,9 @@ import (
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	"github.com/go-logr/logr/funcr"
+	"github.com/prometheus/client_golang/prometheus"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -29,7 +32,7 @@ import (
 func testScheme(t testing.TB) *runtime.Scheme {
 	t.Helper()
 	scheme := runtime.NewScheme()
-	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, cmv1.AddToScheme, v1alpha1.AddToScheme} {
+	for _, add := range []func(*runtime.Scheme) error{corev1.AddToScheme, certificatesv1.AddToScheme, authorizationv1.AddToScheme, cmv1.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
 			t.Fatal(err)
 		}
@@ -68,17 +71,41 @@ func newWorld(t *testing.T, change func(*Facts), funcs interceptor.Funcs) world 
 	mesh := newCA(t, "mesh", p256(t), nil, testNow.Add(-time.Hour), testNow.Add(1000*time.Hour))
 	reader := &secretReader{}
 	reader.secret.Store(mesh.secret(t, "1", mesh))
-	var mu sync.Mutex
-	lines := 0
-	log := funcr.New(func(string, string) { mu.Lock(); lines++; mu.Unlock() }, funcr.Options{})
+	log := &auditLog{}
 	return world{
-		client: c, secret: reader,
-		audit: func() int { mu.Lock(); defer mu.Unlock(); return lines },
+		client: c, secret: reader, audit: log.count,
 		controller: &RequestController{
-			Client: c, Live: c, Signers: NewSigners(reader), CertManager: certManager,
-			Recorder: events.NewFakeRecorder(100), Log: log, Now: func() time.Time { return testNow },
+			Client: c, Live: c, Authority: newAuthority(t, c, reader, log), CertManager: certManager, Recorder: events.NewFakeRecorder(100),
 		},
 	}
+}
+
+// auditLog keeps the lines of the audit.
+type auditLog struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (l *auditLog) add(_, line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, line)
+}
+
+func (l *auditLog) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.lines)
+}
+
+func newAuthority(t testing.TB, cached client.Reader, secret client.Reader, log *auditLog) *RegistrationAuthority {
+	t.Helper()
+	metrics, err := NewMetrics(prometheus.NewRegistry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	signers, _ := testSigners(t, secret, honest(t, p256(t)).Issuer)
+	return NewRegistrationAuthority(cached, signers, metrics, funcr.New(log.add, funcr.Options{}), true, func() time.Time { return testNow })
 }
 
 func (w world) reconcile(t *testing.T) (ctrl.Result, error) {
@@ -131,11 +158,11 @@ func TestReconcileSignsOnce(t *testing.T) {
 func TestReconcileLosesARace(t *testing.T) {
 	raced := false
 	w := newWorld(t, func(*Facts) {}, interceptor.Funcs{
-		SubResourcePatch: func(ctx context.Context, c client.Client, sub string, object client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+		SubResourceApply: func(ctx context.Context, c client.Client, sub string, object runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption) error {
 			if !raced {
 				raced = true
 				var other cmv1.CertificateRequest
-				if err := c.Get(ctx, client.ObjectKeyFromObject(object), &other); err != nil {
+				if err := c.Get(ctx, client.ObjectKey{Namespace: "shop", Name: "orders-kafka-tls-1"}, &other); err != nil {
 					return err
 				}
 				other.Status.Certificate = []byte("the other's")
@@ -143,7 +170,7 @@ func TestReconcileLosesARace(t *testing.T) {
 					return err
 				}
 			}
-			return c.SubResource(sub).Patch(ctx, object, patch, opts...)
+			return c.SubResource(sub).Apply(ctx, object, opts...)
 		},
 	})
 	if _, err := w.reconcile(t); !apierrors.IsConflict(err) {
@@ -332,36 +359,5 @@ func TestForeignRequestsAreLeftAlone(t *testing.T) {
 	}
 	if request := w.request(t); len(request.Status.Conditions) != 0 || w.audit() != 0 {
 		t.Errorf("status %+v", request.Status)
-	}
-}
-
-func TestAssessIssuer(t *testing.T) {
-	issuer := honest(t, p256(t)).Issuer
-	mesh := newCA(t, "mesh", p256(t), nil, testNow.Add(-time.Hour), testNow.Add(time.Hour))
-	reader := &secretReader{}
-	reader.secret.Store(mesh.secret(t, "1", mesh))
-	signer, err := NewSigners(reader).SignerFor(t.Context(), issuer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, test := range map[string]struct {
-		after  time.Duration
-		status metav1.ConditionStatus
-		reason string
-		again  time.Duration // from testNow; 0 for never
-	}{
-		"valid":     {0, metav1.ConditionTrue, v1alpha1.ReasonReady, 50*time.Minute + time.Second},
-		"ends soon": {51 * time.Minute, metav1.ConditionFalse, v1alpha1.ReasonCAExpired, 0},
-		"expired":   {2 * time.Hour, metav1.ConditionFalse, v1alpha1.ReasonCAExpired, 0},
-		"not yet":   {-2 * time.Hour, metav1.ConditionFalse, v1alpha1.ReasonCAExpired, -time.Hour},
-	} {
-		now := testNow.Add(test.after)
-		c, shown, again := AssessIssuer(issuer, signer.CA(), signer.Usable(now), now)
-		if c.Status != test.status || c.Reason != test.reason || shown == nil || shown.Subject != "O=mesh" {
-			t.Errorf("%s: %+v, %+v", name, c, shown)
-		}
-		if test.again == 0 && !again.IsZero() || test.again != 0 && !again.Equal(testNow.Add(test.again)) {
-			t.Errorf("%s: looks again at %s", name, again)
-		}
 	}
 }

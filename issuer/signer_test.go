@@ -12,7 +12,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"math/big"
 	"os"
 	"os/exec"
@@ -25,7 +24,6 @@ import (
 	"github.com/go-logr/logr/funcr"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/signet-kafka/signet/certs"
@@ -94,7 +92,7 @@ func signWith(t testing.TB, secret *corev1.Secret, now time.Time) (*Signed, *Gra
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := NewSigner(t.Context(), ca)
+	signer, err := NewSigner(t.Context(), ca, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,7 +100,7 @@ func signWith(t testing.TB, secret *corev1.Secret, now time.Time) (*Signed, *Gra
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
-	signed, refusal, err := signer.Sign(*grant, now)
+	signed, refusal, err := signer.Sign(t.Context(), *grant, now)
 	if err != nil || refusal != nil {
 		t.Fatal(refusal, err)
 	}
@@ -219,45 +217,6 @@ func (r *secretReader) Get(_ context.Context, _ client.ObjectKey, into client.Ob
 	return nil
 }
 
-func TestSignersFollowTheSecret(t *testing.T) {
-	from, to := testNow.Add(-time.Hour), testNow.Add(1000*time.Hour)
-	first, second := newCA(t, "one", p256(t), nil, from, to), newCA(t, "two", p256(t), nil, from, to)
-	reader := &secretReader{}
-	reader.secret.Store(first.secret(t, "1", first))
-	signers := NewSigners(reader)
-	issuer := honest(t, p256(t)).Issuer
-	get := func() *Signer {
-		t.Helper()
-		s, err := signers.SignerFor(t.Context(), issuer)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
-	}
-	a := get()
-	if get() != a {
-		t.Error("the Secret is the same, the signer is not")
-	}
-	reader.secret.Store(second.secret(t, "2", second))
-	if b := get(); b == a || !b.CA().Certificate.Equal(second.certificate) {
-		t.Error("the new CA is not used")
-	}
-	broken := second.secret(t, "3", second)
-	delete(broken.Data, "ca-key.pem")
-	reader.secret.Store(broken)
-	for range 2 { // the second answer comes from memory
-		if _, err := signers.SignerFor(t.Context(), issuer); !errors.Is(err, certs.ErrCAInvalid) || !strings.Contains(err.Error(), "istio-system/istio-ca-secret") {
-			t.Errorf("half-written Secret: %v", err)
-		}
-	}
-	restored := first.secret(t, "3", first)
-	restored.UID = types.UID("another")
-	reader.secret.Store(restored)
-	if !get().CA().Certificate.Equal(first.certificate) {
-		t.Error("a Secret that was created anew with the same version is not seen")
-	}
-}
-
 func TestSignRefusesAnUnusableCA(t *testing.T) {
 	for name, test := range map[string]struct{ from, to time.Duration }{
 		"expired":     {-2 * time.Hour, -time.Hour},
@@ -270,7 +229,7 @@ func TestSignRefusesAnUnusableCA(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			signer, err := NewSigner(t.Context(), ca)
+			signer, err := NewSigner(t.Context(), ca, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -278,7 +237,7 @@ func TestSignRefusesAnUnusableCA(t *testing.T) {
 			if refusal != nil {
 				t.Fatal(refusal)
 			}
-			signed, refusal, err := signer.Sign(*grant, testNow)
+			signed, refusal, err := signer.Sign(t.Context(), *grant, testNow)
 			if err != nil || signed != nil || refusal == nil || refusal.Kind != Wait {
 				t.Errorf("signed %v, refusal %v, error %v", signed, refusal, err)
 			}

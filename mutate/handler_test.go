@@ -18,6 +18,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/prometheus/client_golang/prometheus"
@@ -397,6 +398,24 @@ func extends(before, after any) bool {
 		return true
 	default:
 		return before == after
+	}
+}
+
+// TestKubeletLife holds that the kubelet never asks for what the API server would refuse the whole pod for.
+func TestKubeletLife(t *testing.T) {
+	for declared, want := range map[time.Duration]int32{
+		0: 3600, time.Minute: 3600, time.Hour: 3600, 90*time.Minute + time.Millisecond: 5400,
+		91 * 24 * time.Hour: 7862400, 92 * 24 * time.Hour: 7862400, 1<<63 - 1: 7862400, -time.Hour: 3600,
+	} {
+		user := &v1alpha1.KafkaUser{Spec: v1alpha1.KafkaUserSpec{Certificate: &v1alpha1.UserCertificate{Duration: &metav1.Duration{Duration: declared}}}}
+		if got := kubeletLife(user); got != want {
+			t.Errorf("%s: %d s, want %d", declared, got, want)
+		}
+	}
+	for _, certificate := range []*v1alpha1.UserCertificate{nil, {}} {
+		if got := kubeletLife(&v1alpha1.KafkaUser{Spec: v1alpha1.KafkaUserSpec{Certificate: certificate}}); got != 3600 {
+			t.Errorf("nothing declared: %d s", got)
+		}
 	}
 }
 

@@ -50,7 +50,7 @@ func Mutate(pod *corev1.Pod, namespace string, declared []string, users map[stri
 			m.Waits = true
 		}
 	}
-	if err := m.addVolumes(&pod.Spec, declared); err != nil {
+	if err := m.addVolumes(&pod.Spec, declared, users); err != nil {
 		return Mutation{}, err
 	}
 	var withheld []string
@@ -88,11 +88,18 @@ func judge(pod *corev1.Pod, namespace, name string, user *v1alpha1.KafkaUser) (w
 	if !user.DeletionTimestamp.IsZero() {
 		return "", refuse(ReasonUserDeleted, "KafkaUser %s/%s is being deleted: create it anew once it is gone, or remove it from annotation %s", namespace, name, v1alpha1.AnnotationUser)
 	}
+	if user.Spec.Suspend {
+		return "", refuse(ReasonSuspended, "KafkaUser %s/%s is suspended (spec.suspend) and gets no certificate: have it resumed, or remove it from annotation %s", namespace, name, v1alpha1.AnnotationUser)
+	}
 	// The API server fills in "default" before any webhook is called, unless its ServiceAccount plug-in is off.
 	account := cmp.Or(pod.Spec.ServiceAccountName, "default")
 	if w := user.Spec.Workload; w != nil && w.ServiceAccountName != account {
 		return "", refuse(ReasonOtherServiceAccount, "KafkaUser %s/%s is for service account %s, and this pod runs as %s: set spec.serviceAccountName, or use another KafkaUser",
 			namespace, name, w.ServiceAccountName, account)
+	}
+	if kubeletOnly(user) && signer(user) == "" {
+		return "", refuse(ReasonNoSigner, "KafkaUser %s/%s is delivered by the kubelet only (spec.certificate.delivery PodCertificate), and it is not, or not yet, known by which signer: see its condition %s, and create the pod again",
+			namespace, name, v1alpha1.ConditionCertificateReady)
 	}
 	ready := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionReady)
 	if ready != nil && ready.Status == "True" {
@@ -123,15 +130,15 @@ func extend[T any](m *Mutation, path string, length int, elements []T) {
 	}
 }
 
-func (m *Mutation) addVolumes(spec *corev1.PodSpec, users []string) error {
+func (m *Mutation) addVolumes(spec *corev1.PodSpec, declared []string, users map[string]*v1alpha1.KafkaUser) error {
 	var missing []corev1.Volume
-	for _, user := range users {
+	for _, user := range declared {
 		named := func(v corev1.Volume) bool { return v.Name == VolumeName(user) }
 		if slices.ContainsFunc(missing, named) {
 			return refuse(ReasonVolumeName, "annotation %s names two KafkaUsers whose volumes would share the name %s: use shorter names", v1alpha1.AnnotationUser, VolumeName(user))
 		}
 		if i := slices.IndexFunc(spec.Volumes, named); i < 0 {
-			missing = append(missing, volume(user, fileMode(spec)))
+			missing = append(missing, volume(user, credentials(user, users[user]), fileMode(spec)))
 		} else if !isOurs(&spec.Volumes[i], user) {
 			return refuse(ReasonVolumeName, "volume %s has the name that Signet needs for KafkaUser %s, and other content: give yours another name", VolumeName(user), user)
 		}

@@ -22,6 +22,10 @@ const (
 	ReasonWindows Reason = "Windows"
 	// ReasonUserDeleted: a KafkaUser that the pod names is being deleted.
 	ReasonUserDeleted Reason = "UserDeleted"
+	// ReasonSuspended: a KafkaUser that the pod names is suspended.
+	ReasonSuspended Reason = "Suspended"
+	// ReasonNoSigner: a KafkaUser that the pod names is delivered by the kubelet only, and whom that would ask is not known.
+	ReasonNoSigner Reason = "NoSigner"
 	// ReasonOtherServiceAccount: a KafkaUser that the pod names is for another service account.
 	ReasonOtherServiceAccount Reason = "OtherServiceAccount"
 	// ReasonVolumeName: the pod has a volume of its own under the name that Signet needs.

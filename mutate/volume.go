@@ -6,8 +6,10 @@ package mutate
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"path"
 	"strings"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -30,15 +32,17 @@ func VolumeName(user string) string {
 	return name[:validation.DNS1123LabelMaxLength-len(suffix)] + suffix
 }
 
-// volume projects the user's Secret and ConfigMaps into one directory. None of the sources is optional: the kubelet
-// keeps the pod in ContainerCreating until all of them exist, so no container ever starts without its identity.
-func volume(user string, mode int32) corev1.Volume {
-	same := func(keys ...string) (items []corev1.KeyToPath) {
-		for _, key := range keys {
-			items = append(items, corev1.KeyToPath{Key: key, Path: key})
-		}
-		return items
+// same projects keys to files of the same name.
+func same(keys ...string) (items []corev1.KeyToPath) {
+	for _, key := range keys {
+		items = append(items, corev1.KeyToPath{Key: key, Path: key})
 	}
+	return items
+}
+
+// volume projects the user's credentials and ConfigMaps into one directory. None of the sources is optional: the kubelet
+// keeps the pod in ContainerCreating until it has all of them, so no container ever starts without its identity.
+func volume(user string, credentials corev1.VolumeProjection, mode int32) corev1.Volume {
 	configMap := func(name string, keys ...string) corev1.VolumeProjection {
 		return corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{
 			LocalObjectReference: corev1.LocalObjectReference{Name: name}, Items: same(keys...),
@@ -49,11 +53,7 @@ func volume(user string, mode int32) corev1.Volume {
 		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 			DefaultMode: &mode,
 			Sources: []corev1.VolumeProjection{
-				{Secret: &corev1.SecretProjection{
-					LocalObjectReference: corev1.LocalObjectReference{Name: v1alpha1.CertificateName(user)},
-					Items: append(same(v1alpha1.FileCertificate, v1alpha1.FileKey),
-						corev1.KeyToPath{Key: v1alpha1.KeyCombinedPEM, Path: v1alpha1.FileKeystore}),
-				}},
+				credentials,
 				configMap(v1alpha1.ClientConfigName(user), v1alpha1.FileJavaProperties, v1alpha1.FileLibrdkafka, v1alpha1.FileJSON),
 				configMap(v1alpha1.TrustBundleName(user), v1alpha1.FileCA),
 			},
@@ -61,22 +61,84 @@ func volume(user string, mode int32) corev1.Volume {
 	}
 }
 
-// isOurs tells whether a volume is the one that Signet makes for the user, maybe an earlier version's: it projects the
-// user's three sources and nothing else.
+// credentials are key and certificate of the KafkaUser with this name: from its Secret, or by the kubelet where Signet says
+// that the next pod gets them so. Of a KafkaUser that does not exist (nil) or is new nothing is known but the name of its
+// Secret.
+func credentials(name string, user *v1alpha1.KafkaUser) corev1.VolumeProjection {
+	from := signer(user)
+	if from == "" {
+		return corev1.VolumeProjection{Secret: &corev1.SecretProjection{
+			LocalObjectReference: corev1.LocalObjectReference{Name: v1alpha1.CertificateName(name)},
+			Items: append(same(v1alpha1.FileCertificate, v1alpha1.FileKey),
+				corev1.KeyToPath{Key: v1alpha1.KeyCombinedPEM, Path: v1alpha1.FileKeystore}),
+		}}
+	}
+	life := kubeletLife(user)
+	return corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{
+		SignerName: from, KeyType: string(v1alpha1.KeyECDSAP256), MaxExpirationSeconds: &life,
+		CredentialBundlePath: v1alpha1.FileKeystore, KeyPath: v1alpha1.FileKey, CertificateChainPath: v1alpha1.FileCertificate,
+		UserAnnotations: map[string]string{v1alpha1.AnnotationUser: name},
+	}}
+}
+
+// kubeletOnly tells whether the declaration says that nobody but the kubelet may have the key.
+func kubeletOnly(user *v1alpha1.KafkaUser) bool {
+	return user.Spec.Certificate != nil && user.Spec.Certificate.Delivery == v1alpha1.DeliveryPodCertificate
+}
+
+// signer returns whom the kubelet asks for the certificates of the user's pods; "" where pods get the Secret, or where it
+// is not known: the status says nothing yet, or was written before the declaration said otherwise. A signer that is not
+// Signet's is none.
+func signer(user *v1alpha1.KafkaUser) string {
+	if user == nil || user.Status.Delivery != v1alpha1.DeliveryPodCertificate || !isSigner(user.Status.SignerName) {
+		return ""
+	}
+	if c := user.Spec.Certificate; c != nil {
+		if c.Delivery == v1alpha1.DeliverySecret {
+			return ""
+		}
+		if ref := c.IssuerRef; ref != nil && (!ref.IsMeshIssuer() || v1alpha1.SignerName(ref.Name) != user.Status.SignerName) {
+			return ""
+		}
+	}
+	return user.Status.SignerName
+}
+
+func isSigner(name string) bool { return strings.HasPrefix(name, v1alpha1.SignerName("")) }
+
+// The bounds of maxExpirationSeconds in the API (certificates.k8s.io/v1). The lower one is the default: where the kubelet
+// renews, nothing speaks for a longer life.
+const (
+	minKubeletLife = time.Hour
+	maxKubeletLife = 91 * 24 * time.Hour
+)
+
+// kubeletLife returns the lifetime in seconds of the certificates that the kubelet asks for.
+func kubeletLife(user *v1alpha1.KafkaUser) int32 {
+	life := minKubeletLife
+	if c := user.Spec.Certificate; c != nil && c.Duration != nil {
+		life = c.Duration.Duration
+	}
+	return int32(min(max(life, minKubeletLife), maxKubeletLife) / time.Second)
+}
+
+// isOurs tells whether a volume is the one that Signet makes for the user, in either form, maybe an earlier version's: it
+// projects the user's credentials and ConfigMaps and nothing else. The form that a pod was made with stays.
 func isOurs(v *corev1.Volume, user string) bool {
 	if v.Projected == nil {
 		return false
 	}
+	const credentials = "credentials"
 	missing := map[string]bool{
-		"secret/" + v1alpha1.CertificateName(user):     true,
+		credentials: true,
 		"configmap/" + v1alpha1.ClientConfigName(user): true,
 		"configmap/" + v1alpha1.TrustBundleName(user):  true,
 	}
 	for _, source := range v.Projected.Sources {
 		var key string
 		switch {
-		case source.Secret != nil:
-			key = "secret/" + source.Secret.Name
+		case source.Secret != nil && source.Secret.Name == v1alpha1.CertificateName(user), isKubelets(source.PodCertificate, user):
+			key = credentials
 		case source.ConfigMap != nil:
 			key = "configmap/" + source.ConfigMap.Name
 		}
@@ -88,12 +150,19 @@ func isOurs(v *corev1.Volume, user string) bool {
 	return len(missing) == 0
 }
 
+func isKubelets(p *corev1.PodCertificateProjection, user string) bool {
+	return p != nil && isSigner(p.SignerName) && maps.Equal(p.UserAnnotations, map[string]string{v1alpha1.AnnotationUser: user})
+}
+
 // fileMode is the mode of the files in a pod's volumes, which root owns.
 //
 // With fsGroup the kubelet gives the files to that group, which every container of the pod is in: 0440. Where every
 // container surely runs as root, nobody else needs to read: 0400. Otherwise the user id of a container may come from its
 // image, which admission cannot see, and nothing but "others" would let it read: 0444. That opens the files to every
 // process of this pod's containers and to nobody else: on the node, the kubelet's directory above them is root's alone.
+//
+// What the kubelet makes itself (podCertificate) has that mode too, but where the pod has an fsGroup, or one user for all
+// of its containers: then it is 0600 of that user, and 0640 of that group.
 func fileMode(spec *corev1.PodSpec) int32 {
 	if spec.SecurityContext != nil && spec.SecurityContext.FSGroup != nil {
 		return 0o440

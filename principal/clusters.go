@@ -24,6 +24,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	apply "github.com/signet-kafka/signet/api/applyconfiguration/api/v1alpha1"
 	"github.com/signet-kafka/signet/api/v1alpha1"
@@ -52,6 +53,8 @@ type Clusters struct {
 	ClientTrust ClientTrust
 	// TrustReason gives the condition reason of an error of ClientTrust; "" of one that is worth a retry.
 	TrustReason func(error) string
+	// TrustChanges ask for a cluster when what ClientTrust says of it may have changed.
+	TrustChanges []source.Source
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -65,13 +68,16 @@ func (r *Clusters) SetupWithManager(mgr ctrl.Manager) error {
 		ref := o.(*v1alpha1.KafkaUser).Spec.ClusterRef.In(o.GetNamespace())
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}}}
 	}
-	return ctrl.NewControllerManagedBy(mgr).Named("kafkacluster-principal").
+	building := ctrl.NewControllerManagedBy(mgr).Named("kafkacluster-principal").
 		For(&v1alpha1.KafkaCluster{}).
 		Owns(&corev1.ConfigMap{}).
 		Watches(&v1alpha1.PrincipalMapping{}, batched(clusterOfMapping)).
 		Watches(&v1alpha1.KafkaUser{}, batched(clusterOfUser)).
-		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfIssuer)).
-		Complete(r)
+		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfIssuer))
+	for _, changes := range r.TrustChanges {
+		building.WatchesRawSource(changes)
+	}
+	return building.Complete(r)
 }
 
 // batched enqueues after batchDelay; requests for one object in that time become one.

@@ -132,12 +132,13 @@ func (w *world) visible(principal string) {
 func (w *world) template(subject string, ids ...string) *x509.Certificate {
 	w.t.Helper()
 	c := &x509.Certificate{}
-	switch parts := strings.Split(subject, ","); {
-	case subject == "":
+	switch subject {
+	case "":
 		c.RawSubject = []byte{0x30, 0x00}
-	case subject == legacySubject:
+	case legacySubject:
 		c.Subject = pkix.Name{CommonName: "legacy, Inc", Organization: []string{"Acme"}}
 	default:
+		parts := strings.Split(subject, ",")
 		value := func(i int) string { _, v, _ := strings.Cut(parts[i], "="); return v }
 		raw, err := UserSubject{Name: value(0), Namespace: value(1), Organization: value(2)}.RawDER()
 		if err != nil {

@@ -135,7 +135,7 @@ func Judge(cluster *v1alpha1.KafkaCluster, mappings []v1alpha1.PrincipalMapping,
 		if v.Reason == v1alpha1.ReasonReady {
 			l.enter(c)
 			if m.Spec.Owner != nil && !alive(*m.Spec.Owner) {
-				v = Verdict{Reason: v1alpha1.ReasonReserved, Message: fmt.Sprintf("KafkaUser %s/%s is gone; %s stays reserved until this PrincipalMapping is deleted", m.Spec.Owner.Namespace, m.Spec.Owner.Name, m.Spec.Principal)}
+				v = Verdict{Reason: v1alpha1.ReasonReserved, Message: reservedMessage(m)}
 			}
 		}
 		verdicts[m.Name] = v

@@ -4,6 +4,7 @@
 package principal
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -14,8 +15,10 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -26,11 +29,17 @@ import (
 
 const fieldOwner = client.FieldOwner("signet-principal")
 
+// usersAtOnce is how many KafkaUsers are recorded at once. Which of two that claim one principal has it is decided by
+// Clusters, one after the other.
+const usersAtOnce = 8
+
 // Users records each KafkaUser in its cluster's ledger, and keeps the KafkaUser's principal, subject and condition
 // MappingRecorded. Whether a record is in force is Clusters' decision; Users mirrors it.
 type Users struct {
 	// Client reads from the cache and writes to the API server.
 	Client client.Client
+	// Events, if set, takes one event for each principal that is reserved from now on.
+	Events events.EventRecorder
 	// Now is the clock.
 	Now func() time.Time
 }
@@ -47,6 +56,7 @@ func (r *Users) SetupWithManager(mgr ctrl.Manager) error {
 			return user.Namespace == o.GetName()
 		}))).
 		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.usersWhere(func(*v1alpha1.KafkaUser, client.Object) bool { return true }))).
+		WithOptions(controller.Options{MaxConcurrentReconciles: usersAtOnce}).
 		Complete(r)
 }
 
@@ -78,11 +88,13 @@ func (r *Users) usersWhere(concerned func(*v1alpha1.KafkaUser, client.Object) bo
 // Reconcile records one KafkaUser. A KafkaUser that is gone keeps its record: its principal stays reserved.
 func (r *Users) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	var user v1alpha1.KafkaUser
-	if err := r.Client.Get(ctx, req.NamespacedName, &user); err != nil {
-		return ctrl.Result{}, client.IgnoreNotFound(err)
+	if err := r.Client.Get(ctx, req.NamespacedName, &user); apierrors.IsNotFound(err) {
+		return ctrl.Result{}, r.reserve(ctx, req.NamespacedName, nil)
+	} else if err != nil {
+		return ctrl.Result{}, err
 	}
 	if !user.DeletionTimestamp.IsZero() {
-		return ctrl.Result{}, nil
+		return ctrl.Result{}, r.reserve(ctx, req.NamespacedName, &user)
 	}
 	want, subject, name, err := r.record(ctx, &user)
 	if err != nil {
@@ -133,14 +145,14 @@ func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want meta
 	} else if !admitted {
 		return no(v1alpha1.ReasonNamespaceNotAllowed, "KafkaCluster %s does not admit namespace %s: its namespaceSelector does not select the namespace's labels", ref, user.Namespace)
 	}
-	var issuer v1alpha1.MeshIssuer
 	issuerRef := user.Issuer(&cluster)
-	if err := r.Client.Get(ctx, types.NamespacedName{Name: issuerRef.Name}, &issuer); apierrors.IsNotFound(err) {
+	issuer, err := r.issuer(ctx, issuerRef)
+	if apierrors.IsNotFound(err) {
 		return no(v1alpha1.ReasonIssuerNotFound, "MeshIssuer %s does not exist", issuerRef.Name)
 	} else if err != nil {
 		return want, "", "", err
 	}
-	record, err := Record(user, &cluster, &issuer, namespace.UID)
+	record, err := Record(user, &cluster, issuer, namespace.UID)
 	if err != nil {
 		return no(v1alpha1.ReasonInvalid, "%v", err)
 	}
@@ -161,7 +173,8 @@ func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want meta
 		return no(reason, "%s", message)
 	}
 	record.ApprovedSubjects = mapping.Spec.ApprovedSubjects
-	if !equality.Semantic.DeepEqual(mapping.Spec, record) {
+	if _, reserved := mapping.Annotations[certificatesUntilAnnotation]; reserved || !equality.Semantic.DeepEqual(mapping.Spec, record) {
+		delete(mapping.Annotations, certificatesUntilAnnotation) // somebody is it again
 		mapping.Spec = record
 		if err := r.Client.Update(ctx, &mapping, fieldOwner); err != nil {
 			return want, "", "", fmt.Errorf("update principalmapping %s/%s: %w", mapping.Namespace, mapping.Name, err)
@@ -180,4 +193,76 @@ func (r *Users) record(ctx context.Context, user *v1alpha1.KafkaUser) (want meta
 		message += fmt.Sprintf("; %d external subjects wait for an administrator to list them in approvedSubjects of PrincipalMapping %s/%s", pending, mapping.Namespace, mapping.Name)
 	}
 	return metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: message}, subject, name, nil
+}
+
+// issuer returns the MeshIssuer, or what stands for an issuer of cert-manager's own: the ledger asks for a trust domain
+// only.
+func (r *Users) issuer(ctx context.Context, ref v1alpha1.IssuerReference) (*v1alpha1.MeshIssuer, error) {
+	if !ref.IsMeshIssuer() {
+		return &v1alpha1.MeshIssuer{Spec: v1alpha1.MeshIssuerSpec{TrustDomain: DefaultTrustDomain}}, nil
+	}
+	var issuer v1alpha1.MeshIssuer
+	if err := r.Client.Get(ctx, types.NamespacedName{Name: ref.Name}, &issuer); err != nil {
+		return nil, err
+	}
+	return &issuer, nil
+}
+
+// reserve notes on the record of a KafkaUser that goes, or is gone (nil), until when its certificates open connections. It
+// is noted once for each deletion; a KafkaUser that takes the record over removes it.
+func (r *Users) reserve(ctx context.Context, key types.NamespacedName, user *v1alpha1.KafkaUser) error {
+	var clusters v1alpha1.KafkaClusterList
+	if err := r.Client.List(ctx, &clusters, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list kafkaclusters: %w", err)
+	}
+	looked := map[string]bool{}
+	for i := range clusters.Items {
+		namespace := clusters.Items[i].Namespace
+		if looked[namespace] {
+			continue
+		}
+		looked[namespace] = true
+		var mapping v1alpha1.PrincipalMapping
+		err := r.Client.Get(ctx, types.NamespacedName{Namespace: namespace, Name: v1alpha1.MappingName(key.Namespace, key.Name)}, &mapping)
+		if apierrors.IsNotFound(err) {
+			continue
+		} else if err != nil {
+			return err
+		}
+		owner := mapping.Spec.Owner
+		if _, noted := mapping.Annotations[certificatesUntilAnnotation]; noted || owner == nil || owner.Namespace != key.Namespace || owner.Name != key.Name {
+			continue
+		}
+		if err := r.note(ctx, &mapping, user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *Users) note(ctx context.Context, mapping *v1alpha1.PrincipalMapping, user *v1alpha1.KafkaUser) error {
+	// Which issuer it was need not be known any more: no certificate lives longer than the most patient one's.
+	var issuers v1alpha1.MeshIssuerList
+	if err := r.Client.List(ctx, &issuers, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("list meshissuers: %w", err)
+	}
+	longest := time.Duration(0)
+	for i := range issuers.Items {
+		longest = max(longest, LongestLife(&issuers.Items[i]))
+	}
+	var shown *v1alpha1.CertificateStatus
+	var about client.Object = mapping
+	if user != nil {
+		shown, about = user.Status.Certificate, user
+	}
+	until := LastCertificateUntil(shown, r.Now(), cmp.Or(longest, DefaultMaxDuration)).Format(time.RFC3339)
+	metav1.SetMetaDataAnnotation(&mapping.ObjectMeta, certificatesUntilAnnotation, until)
+	if err := r.Client.Update(ctx, mapping, fieldOwner); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("annotate principalmapping %s/%s: %w", mapping.Namespace, mapping.Name, err)
+	}
+	if r.Events != nil {
+		r.Events.Eventf(about, nil, corev1.EventTypeNormal, v1alpha1.ReasonReserved, "Delete",
+			"%s stays reserved until PrincipalMapping %s/%s is deleted; %s", mapping.Spec.Principal, mapping.Namespace, mapping.Name, openUntil(until))
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/controller"
 
 	apply "github.com/signet-kafka/signet/api/applyconfiguration/api/v1alpha1"
 	"github.com/signet-kafka/signet/api/v1alpha1"
@@ -18,6 +19,9 @@ import (
 )
 
 const fieldOwner = client.FieldOwner("signet-readiness")
+
+// usersAtOnce is how many KafkaUsers are summed up at once; each is one write at most.
+const usersAtOnce = 8
 
 // Users keeps the Ready condition of KafkaUsers.
 type Users struct {
@@ -29,7 +33,8 @@ type Users struct {
 
 // SetupWithManager registers the controller.
 func (r *Users) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).Named("kafkauser-readiness").For(&v1alpha1.KafkaUser{}).Complete(r)
+	return ctrl.NewControllerManagedBy(mgr).Named("kafkauser-readiness").For(&v1alpha1.KafkaUser{}).
+		WithOptions(controller.Options{MaxConcurrentReconciles: usersAtOnce}).Complete(r)
 }
 
 // Reconcile sums one KafkaUser up.

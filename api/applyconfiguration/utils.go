@@ -73,8 +73,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PrincipalMappingSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PrincipalMappingStatus"):
 		return &apiv1alpha1.PrincipalMappingStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RotationStatus"):
+		return &apiv1alpha1.RotationStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretReference"):
 		return &apiv1alpha1.SecretReferenceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("StepCASource"):
+		return &apiv1alpha1.StepCASourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UserCertificate"):
 		return &apiv1alpha1.UserCertificateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Workload"):

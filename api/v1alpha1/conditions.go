@@ -51,4 +51,8 @@ const (
 	ReasonRefusedByBroker = "RefusedByBroker"
 	// ReasonInvalid: the declaration cannot be carried out as written; the message says which part.
 	ReasonInvalid = "Invalid"
+	// ReasonSuspended: spec.suspend is true.
+	ReasonSuspended = "Suspended"
+	// ReasonDistributing: a new CA has replaced the one that signs, and signs as soon as everybody trusts it.
+	ReasonDistributing = "Distributing"
 )

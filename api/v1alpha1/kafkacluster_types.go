@@ -156,9 +156,16 @@ type AdminConnection struct {
 }
 
 // CertificateDefaults are the certificate settings of a KafkaCluster's users.
+// +kubebuilder:validation:XValidation:rule="self.issuerRef.kind == 'MeshIssuer' || has(self.clientCA)",message="clientCA is needed with an issuer of cert-manager's own: it says which CA the brokers trust"
 type CertificateDefaults struct {
-	// IssuerRef names the MeshIssuer that signs.
+	// IssuerRef names who signs: a MeshIssuer, or an issuer of cert-manager's own.
 	IssuerRef IssuerReference `json:"issuerRef"`
+
+	// ClientCA names further certificates that the brokers trust to verify clients, beside the roots of the MeshIssuer:
+	// those of an issuer of cert-manager's own, or of another CA whose clients are registered by externalSubjects. The
+	// Secret or ConfigMap is in the KafkaCluster's namespace.
+	// +optional
+	ClientCA *KeyReference `json:"clientCA,omitempty"`
 
 	// Duration is the lifetime of a certificate, at least 1h; default 6h. It is cut to the CA's and the issuer's limit.
 	// +optional

@@ -38,6 +38,12 @@ type KafkaUserSpec struct {
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="clusterRef cannot change; delete the KafkaUser and create it anew"
 	ClusterRef ClusterReference `json:"clusterRef"`
 
+	// Suspend takes every right from the user at once: its ACLs are removed and no certificate is issued or renewed. Its
+	// principal stays reserved. Certificates that it has open connections until they expire, with no rights; the
+	// condition Ready says until when.
+	// +optional
+	Suspend bool `json:"suspend,omitempty"`
+
 	// Workload says whose pods this user is for.
 	// +optional
 	Workload *Workload `json:"workload,omitempty"`
@@ -104,6 +110,19 @@ type Workload struct {
 	ServiceAccountName string `json:"serviceAccountName"`
 }
 
+// Delivery is how pods get a KafkaUser's key and certificate.
+// +kubebuilder:validation:Enum=Auto;Secret;PodCertificate
+type Delivery string
+
+const (
+	// DeliveryAuto is by the kubelet where the API server and every node can, else by Secret.
+	DeliveryAuto Delivery = "Auto"
+	// DeliverySecret is by a Secret that cert-manager keeps.
+	DeliverySecret Delivery = "Secret"
+	// DeliveryPodCertificate is by the kubelet: the key is made on the node and never leaves it.
+	DeliveryPodCertificate Delivery = "PodCertificate"
+)
+
 // UserCertificate overrides a KafkaCluster's certificate defaults for one user.
 type UserCertificate struct {
 	// IssuerRef names who signs; default: the KafkaCluster's.
@@ -114,6 +133,14 @@ type UserCertificate struct {
 	// +optional
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="duration must be at least 1h"
 	Duration *metav1.Duration `json:"duration,omitempty"`
+
+	// Delivery is how pods get key and certificate: Secret (cert-manager makes and renews a Secret), PodCertificate (the
+	// kubelet makes the key, which never leaves the node, and renews the certificate; there is no Secret; needs
+	// Kubernetes 1.37 on every node and a MeshIssuer), or Auto (default): PodCertificate for pods where every node can,
+	// and the Secret beside it, for pods that come before their KafkaUser and for external clients.
+	// +optional
+	// +kubebuilder:default=Auto
+	Delivery Delivery `json:"delivery,omitempty"`
 }
 
 // KafkaUserStatus is what is in force for a KafkaUser.
@@ -129,6 +156,14 @@ type KafkaUserStatus struct {
 	// Certificate is the one in force.
 	// +optional
 	Certificate *CertificateStatus `json:"certificate,omitempty"`
+
+	// Delivery is how the next pod gets key and certificate: Secret or PodCertificate.
+	// +optional
+	Delivery Delivery `json:"delivery,omitempty"`
+
+	// SignerName is the signer of the pod's certificate; set with the delivery PodCertificate.
+	// +optional
+	SignerName string `json:"signerName,omitempty"`
 
 	// ACLs is the number of bindings that the broker holds for the principal.
 	// +optional

@@ -87,5 +87,20 @@ func BrokerShardName(cluster string, number int) string {
 	return fmt.Sprintf("%s-%d", BrokerConfigName(cluster), number)
 }
 
+// SignerName is the signer name of a MeshIssuer, for PodCertificateRequests and CertificateSigningRequests.
+func SignerName(issuer string) string { return GroupVersion.Group + "/" + issuer }
+
+// TrustBundleObject is the name of the ClusterTrustBundle of a MeshIssuer: the root certificates that verify what it
+// signs. The API server wants it to begin with the signer's name.
+func TrustBundleObject(issuer string) string { return GroupVersion.Group + ":" + issuer + ":roots" }
+
+// AuthoritiesSecret is the name of the Secret, in Signet's own namespace, with one key for each MeshIssuer: who signs, who
+// will, and who is still trusted.
+const AuthoritiesSecret = "signet-authorities"
+
+// AdminCertificateName is the name of the Certificate, and of its Secret, in a KafkaCluster's namespace by which Signet
+// administers a cluster whose issuer is one of cert-manager's own.
+func AdminCertificateName(cluster string) string { return cluster + "-signet-admin" }
+
 // BrokerConfigPath is where a broker mounts its ConfigMap; the server.properties fragment names files below it.
 const BrokerConfigPath = "/etc/kafka-signet"

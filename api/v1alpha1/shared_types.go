@@ -28,24 +28,30 @@ func (r ClusterReference) In(namespace string) ClusterReference {
 func (r ClusterReference) String() string { return r.Namespace + "/" + r.Name }
 
 // IssuerReference names the issuer of client certificates.
+// +kubebuilder:validation:XValidation:rule="(self.kind == 'MeshIssuer') == (self.group == 'kafka.signet.dev')",message="group is kafka.signet.dev for a MeshIssuer, and cert-manager.io for an Issuer or ClusterIssuer"
 type IssuerReference struct {
 	// Name of the issuer.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Name string `json:"name"`
 
-	// Kind of the issuer: MeshIssuer.
+	// Kind of the issuer: MeshIssuer (default), or cert-manager's own Issuer (in the KafkaUser's namespace) or
+	// ClusterIssuer. Whoever may create CertificateRequests gets any name at all from an issuer of cert-manager's own:
+	// see docs/security.md.
 	// +optional
 	// +kubebuilder:default=MeshIssuer
-	// +kubebuilder:validation:Enum=MeshIssuer
+	// +kubebuilder:validation:Enum=MeshIssuer;Issuer;ClusterIssuer
 	Kind string `json:"kind,omitempty"`
 
-	// Group of the issuer's kind: kafka.signet.dev.
+	// Group of the issuer's kind: kafka.signet.dev (default) or cert-manager.io.
 	// +optional
 	// +kubebuilder:default=kafka.signet.dev
-	// +kubebuilder:validation:Enum=kafka.signet.dev
+	// +kubebuilder:validation:Enum=kafka.signet.dev;cert-manager.io
 	Group string `json:"group,omitempty"`
 }
+
+// IsMeshIssuer tells whether the reference names a MeshIssuer.
+func (r IssuerReference) IsMeshIssuer() bool { return r.Kind == "" || r.Kind == "MeshIssuer" }
 
 // KeyReference names one key of a Secret or a ConfigMap in the same namespace. Exactly one of secret and configMap is
 // set.

@@ -17,6 +17,7 @@ import (
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/go-logr/logr"
+	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,7 +29,9 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
+	"sigs.k8s.io/controller-runtime/pkg/metrics"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/signet-kafka/signet/access"
 	"github.com/signet-kafka/signet/api/v1alpha1"
@@ -50,10 +53,15 @@ type options struct {
 	certManager          string
 	driftPeriod          time.Duration
 	logLevel             string
+	rotation             certs.RotationSettings
+	// registry takes Signet's own metrics.
+	registry prometheus.Registerer
+	// brokers are asked whether they trust a new CA; nil for the KafkaClusters' own.
+	brokers issuer.Brokers
 }
 
 func main() {
-	var o options
+	o := options{rotation: certs.DefaultRotation, registry: metrics.Registry}
 	flag.StringVar(&o.metrics, "metrics-bind-address", ":8080", "address of the Prometheus metrics; 0 turns them off")
 	flag.StringVar(&o.probes, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "work only while holding the lease signet-controller in --namespace")
@@ -62,6 +70,7 @@ func main() {
 	flag.StringVar(&o.webhookConfiguration, "webhook-configuration", "signet", "name of the webhook configurations whose caBundle to keep")
 	flag.StringVar(&o.certManager, "cert-manager-service-account", "system:serviceaccount:cert-manager:cert-manager", "user name of cert-manager's controller; requests of anybody else are denied")
 	flag.DurationVar(&o.driftPeriod, "drift-period", 5*time.Minute, "time between two comparisons of Kafka's whole state with what is declared")
+	flag.DurationVar(&o.rotation.Settle, "ca-settle", certs.DefaultRotation.Settle, "how long a new CA is in every trust bundle before it signs")
 	flag.StringVar(&o.logLevel, "log-level", "info", "debug, info, warn or error")
 	flag.Parse()
 	if err := run(ctrl.SetupSignalHandler(), o); err != nil {
@@ -85,7 +94,8 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	// The default of 20 requests a second would make a thousand new users wait for minutes.
-	config.QPS, config.Burst = 200, 400
+	// Signing for pods is one write each, at up to a thousand a second; the API server defends itself (KEP-1040).
+	config.QPS, config.Burst = 2000, 4000
 	mgr, err := ctrl.NewManager(config, managerOptions(o))
 	if err != nil {
 		return err
@@ -112,8 +122,11 @@ func managerOptions(o options) ctrl.Options {
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true,
 		Cache: cache.Options{
-			// Of ConfigMaps only Signet's own are kept in memory.
-			ByObject: map[client.Object]cache.ByObject{&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{certs.LabelManagedBy: certs.ManagedBy})}},
+			// Of ConfigMaps only Signet's own are kept in memory, of Nodes only the version of the kubelet.
+			ByObject: map[client.Object]cache.ByObject{
+				&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{certs.LabelManagedBy: certs.ManagedBy})},
+				&corev1.Node{}:      {Transform: certs.OnlyKubeletVersion},
+			},
 		},
 		// Secrets are read one by one, by name; see certs.Named.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
@@ -131,9 +144,14 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 	if err := mgr.Add(named); err != nil {
 		return err
 	}
-	signers := issuer.NewSigners(named)
-	own := issuer.NewOwnCertificates(named, signers, log.WithName("audit"), now)
+	authorities := certs.NewAuthorities(named, live, c, o.namespace)
+	signers := issuer.NewSigners(named, authorities)
+	own := issuer.NewOwnCertificates(named, authorities, signers, log.WithName("audit"), now)
 	connections := access.NewConnections(own)
+	brokers := o.brokers
+	if brokers == nil {
+		brokers = connections
+	}
 	closing := manager.RunnableFunc(func(ctx context.Context) error {
 		<-ctx.Done()
 		connections.CloseAll()
@@ -142,32 +160,50 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 	if err := mgr.Add(closing); err != nil {
 		return err
 	}
+	podCertificates, err := issuer.Served(clientset.Discovery())
+	if err != nil {
+		return err
+	}
+	decisions, err := issuer.NewMetrics(o.registry)
+	if err != nil {
+		return err
+	}
+	if err := o.registry.Register(issuer.NewExpiry(c)); err != nil {
+		return fmt.Errorf("register the metrics of expiry: %w", err)
+	}
+	authority := issuer.NewRegistrationAuthority(c, signers, decisions, log.WithName("audit"), podCertificates, now)
 	service := o.webhookService + "." + o.namespace + ".svc"
-	for _, controller := range []interface{ SetupWithManager(ctrl.Manager) error }{
-		&certs.Sources{Client: c, Named: named},
+	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{
+		&certs.Sources{Client: c, Named: named, Authorities: authorities},
+		&certs.AdminCertificates{Client: c},
 		&certs.ServingController{
 			Client: c, Named: named, Namespace: o.namespace, CASecret: "signet-webhook-ca", Secret: "signet-webhook-tls",
 			WebhookConfiguration: o.webhookConfiguration, DNSNames: []string{service, strings.TrimSuffix(service, ".svc")}, Now: now,
 		},
-		&certs.UserController{Client: c, Live: live, Named: named, Recorder: mgr.GetEventRecorder("signet-certs"), Now: now},
-		&issuer.MeshIssuerController{Client: c, Signers: signers, Named: named, Recorder: mgr.GetEventRecorder("signet-issuer"), Now: now},
-		&issuer.RequestController{
-			Client: c, Live: live, Signers: signers, CertManager: o.certManager,
-			Recorder: mgr.GetEventRecorder("signet-issuer"), Log: log.WithName("audit"), Now: now,
+		&certs.UserController{Client: c, Live: live, Named: named, Authorities: authorities, PodCertificates: podCertificates, Recorder: mgr.GetEventRecorder("signet-certs"), Now: now},
+		&issuer.MeshIssuerController{
+			Client: c, Named: named, Authorities: authorities, Signers: signers, Rotation: o.rotation,
+			Verifiers: &issuer.ClusterVerifiers{Client: c, Live: live, Authorities: authorities, Own: own, Brokers: brokers},
+			Recorder:  mgr.GetEventRecorder("signet-issuer"), Now: now,
 		},
-		&principal.Users{Client: c, Now: now},
+		&issuer.RequestController{Client: c, Live: live, Authority: authority, CertManager: o.certManager, Recorder: mgr.GetEventRecorder("signet-issuer")},
+		&issuer.SigningController{Client: c, Live: live, Authority: authority, Recorder: mgr.GetEventRecorder("signet-issuer")},
+		&principal.Users{Client: c, Events: mgr.GetEventRecorder("signet-principal"), Now: now},
 		&principal.Clusters{
 			Client: c, Live: live, TrustReason: certs.ReasonOf, Now: now,
-			ClientTrust: func(ctx context.Context, cluster *v1alpha1.KafkaCluster) ([]byte, error) {
-				return certs.ClientTrust(ctx, named, cluster)
-			},
+			ClientTrust:  authorities.ClientTrust,
+			TrustChanges: []source.Source{named.Source(certs.ClusterRequests(c)), authorities.TrustSource(certs.ClustersOfIssuers(c))},
 		},
 		&access.ClusterController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: 30 * time.Second, Now: now},
 		&access.UserController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
 		&access.TopicController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
 		&readiness.Users{Client: c, Now: now},
 		&readiness.Clusters{Client: c, Now: now},
-	} {
+	}
+	if podCertificates {
+		controllers = append(controllers, &issuer.PodController{Client: c, Live: live, Authority: authority, Recorder: mgr.GetEventRecorder("signet-issuer")})
+	}
+	for _, controller := range controllers {
 		if err := controller.SetupWithManager(mgr); err != nil {
 			return fmt.Errorf("%T: %w", controller, err)
 		}

@@ -13,11 +13,10 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"fmt"
 	"math/big"
-	"testing"
 	"time"
 
+	certificatesv1 "k8s.io/api/certificates/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
@@ -25,9 +24,11 @@ import (
 	"github.com/signet-kafka/signet/issuer"
 )
 
-// signPairs compare what Signet does for a granted certificate (template, checks, softcas) with the one call of
-// crypto/x509 that no issuer can do without, under the same CA key.
-func signPairs(ctx context.Context) ([]pair, error) {
+// signPairs compare what Signet does for the certificate of a pod, from the facts to the PEM of the chain (policy, template,
+// softcas, the comparison with the grant), with the one call of crypto/x509 that no issuer can do without, under the same
+// CA key. Not in it is what every signer does before it decides and the API server does again: to parse the request and to
+// verify its proof of possession.
+func signPairs(ctx context.Context) ([]work, error) {
 	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
@@ -36,11 +37,11 @@ func signPairs(ctx context.Context) ([]pair, error) {
 	if err != nil {
 		return nil, err
 	}
-	var pairs []pair
+	var pairs []work
 	for _, ca := range []struct {
 		name string
 		key  crypto.Signer
-	}{{"sign-p256-ca", p256}, {"sign-rsa2048-ca", rsa2048}} {
+	}{{"sign-p256", p256}, {"sign-rsa2048", rsa2048}} {
 		p, err := signPair(ctx, ca.name, ca.key)
 		if err != nil {
 			return nil, err
@@ -50,7 +51,7 @@ func signPairs(ctx context.Context) ([]pair, error) {
 	return pairs, nil
 }
 
-func signPair(ctx context.Context, name string, key crypto.Signer) (pair, error) {
+func signPair(ctx context.Context, name string, key crypto.Signer) (work, error) {
 	now := time.Now()
 	root := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"cluster.local"}},
@@ -59,53 +60,93 @@ func signPair(ctx context.Context, name string, key crypto.Signer) (pair, error)
 	}
 	der, err := x509.CreateCertificate(rand.Reader, root, root, key.Public(), key)
 	if err != nil {
-		return pair{}, err
+		return work{}, err
 	}
 	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
-		return pair{}, err
+		return work{}, err
 	}
 	ca, err := certs.ParseCA(map[string][]byte{
 		"tls.crt": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
 		"tls.key": pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
 	})
 	if err != nil {
-		return pair{}, err
+		return work{}, err
 	}
-	signer, err := issuer.NewSigner(ctx, ca)
+	signer, err := issuer.NewSigner(ctx, ca, nil)
 	if err != nil {
-		return pair{}, err
-	}
-	user := &v1alpha1.KafkaUser{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "checkout"}}
-	cluster := &v1alpha1.KafkaCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "kafka", Name: "kafka"}}
-	identity, err := issuer.UserIdentity(user, cluster, &v1alpha1.MeshIssuer{Spec: v1alpha1.MeshIssuerSpec{TrustDomain: "kafka.signet.dev"}})
-	if err != nil {
-		return pair{}, err
+		return work{}, err
 	}
 	leaf, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return pair{}, err
+		return work{}, err
 	}
-	grant := issuer.Grant{Identity: identity, PublicKey: &leaf.PublicKey, Duration: 6 * time.Hour}
-	template, refusal := issuer.Template(grant, big.NewInt(2), ca.Certificate.NotBefore, ca.Certificate.NotAfter, now)
+	facts, err := podFacts(leaf)
+	if err != nil {
+		return work{}, err
+	}
+	grant, refusal := issuer.DecidePod(facts)
 	if refusal != nil {
-		return pair{}, fmt.Errorf("template: %w", refusal)
+		return work{}, refusal
 	}
-	return pair{
-		name: name, unit: "certificates/s", rate: true, target: 0.90,
-		subject: func(b *testing.B) {
-			for b.Loop() {
-				if _, refusal, err := signer.Sign(grant, now); refusal != nil || err != nil {
-					b.Fatal(refusal, err)
-				}
+	template, refusal := issuer.Template(*grant, big.NewInt(2), ca.Certificate.NotBefore, ca.Certificate.NotAfter, now)
+	if refusal != nil {
+		return work{}, refusal
+	}
+	return work{
+		name: name, unit: "certificates/s", target: 0.90,
+		subject: func() error {
+			grant, refusal := issuer.DecidePod(facts)
+			if refusal != nil {
+				return refusal
 			}
+			_, refusal, err := signer.Sign(ctx, *grant, now)
+			if refusal != nil {
+				return refusal
+			}
+			return err
 		},
-		baseline: func(b *testing.B) {
-			for b.Loop() {
-				if _, err := x509.CreateCertificate(rand.Reader, template, ca.Certificate, &leaf.PublicKey, key); err != nil {
-					b.Fatal(err)
-				}
-			}
+		baseline: func() error {
+			_, err := x509.CreateCertificate(rand.Reader, template, ca.Certificate, &leaf.PublicKey, key)
+			return err
 		},
 	}, nil
+}
+
+// podFacts are those of a request for a pod of the KafkaUser shop/checkout, which gets its certificate.
+func podFacts(key *ecdsa.PrivateKey) (issuer.PodFacts, error) {
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		return issuer.PodFacts{}, err
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		return issuer.PodFacts{}, err
+	}
+	user := &v1alpha1.KafkaUser{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "checkout"}}
+	user.Spec.ClusterRef = v1alpha1.ClusterReference{Namespace: "kafka", Name: "kafka"}
+	user.Spec.Workload = &v1alpha1.Workload{ServiceAccountName: "checkout"}
+	user.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionMappingRecorded, Status: metav1.ConditionTrue}}
+	cluster := &v1alpha1.KafkaCluster{ObjectMeta: metav1.ObjectMeta{Namespace: "kafka", Name: "kafka"}}
+	cluster.Spec.Certificates.IssuerRef = v1alpha1.IssuerReference{Name: "mesh"}
+	return issuer.PodFacts{
+		UserFacts: issuer.UserFacts{
+			User: user, Cluster: cluster, Admitted: true,
+			Issuer: &v1alpha1.MeshIssuer{ObjectMeta: metav1.ObjectMeta{Name: "mesh"}, Spec: v1alpha1.MeshIssuerSpec{TrustDomain: "kafka.signet.dev"}},
+		},
+		Asked:   issuer.Asked{CSR: csr, KeySHA256: issuer.KeyFingerprint(csr.PublicKey)},
+		Request: podRequest(v1alpha1.SignerName("mesh"), "checkout", der),
+	}, nil
+}
+
+// podRequest is a PodCertificateRequest as the kubelet makes it for a pod of a KafkaUser in the namespace shop.
+func podRequest(signerName, user string, csr []byte) *certificatesv1.PodCertificateRequest {
+	return &certificatesv1.PodCertificateRequest{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", GenerateName: "req-"},
+		Spec: certificatesv1.PodCertificateRequestSpec{
+			SignerName: signerName, PodName: "pod", PodUID: "pod-uid", ServiceAccountName: user, ServiceAccountUID: "service-account-uid",
+			NodeName: "node", NodeUID: "node-uid", MaxExpirationSeconds: new(int32(86400)), StubPKCS10Request: csr,
+			UnverifiedUserAnnotations: map[string]string{v1alpha1.AnnotationUser: user},
+		},
+	}
 }

@@ -251,7 +251,7 @@ spec:
 		return o.Status.Partitions == 5 && o.condition("Ready").Status == "True", fmt.Sprintf("%+v", o.Status)
 	})
 	eventually(t, "retention.ms returns to the default", func() (bool, string) { return retention() == "", retention() })
-	if said := refused(t, "%s", declare("partitions: 1\ndeletionPolicy: Delete")); !strings.Contains(said, "cannot remove partitions") {
+	if said := refused(t, declare("partitions: 1\ndeletionPolicy: Delete")); !strings.Contains(said, "cannot remove partitions") {
 		t.Errorf("the API server says %q", said)
 	}
 	apply(t, "%s", declare("partitions: 5\nconfig: {retention.ms: nonsense}\ndeletionPolicy: Delete"))

@@ -100,7 +100,7 @@ func TestRefusals(t *testing.T) {
 		{"an empty list of users", pod(map[string]string{"kafka.signet.dev/user": ""}), "kafka.signet.dev/user"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if said := refused(t, "%s", c.manifest); !strings.Contains(said, c.want) {
+			if said := refused(t, c.manifest); !strings.Contains(said, c.want) {
 				t.Errorf("the API server says %q, want %q in it", said, c.want)
 			}
 		})

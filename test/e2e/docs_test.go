@@ -63,21 +63,3 @@ func TestDocs(t *testing.T) {
 		})
 	}
 }
-
-// TestDemo runs the demo itself, on a cluster of its own beside this one.
-func TestDemo(t *testing.T) {
-	demo := exec.CommandContext(t.Context(), "go", "run", "./test/demo")
-	demo.Dir = s.Root
-	out, err := demo.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	for _, want := range []string{
-		"it sees 0 topics", "checkout-kafka-tls", "O=cluster.local", "Principal = User:shop.checkout is Allowed",
-		"it sees [orders.placed]", "order 1 from a pod", "refused:", "order 2 from outside", "all of it was as it should be",
-	} {
-		if !strings.Contains(string(out), want) {
-			t.Errorf("the demo does not show %q:\n%s", want, out)
-		}
-	}
-}

@@ -26,19 +26,10 @@ const patience = 90 * time.Second
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
-	if os.Geteuid() != 0 {
-		fmt.Fprintln(os.Stderr, "e2e: these tests start a real Kubernetes node and need root: run them with sudo")
-		return 1
-	}
 	ctx := context.Background()
-	name := os.Getenv("SIGNET_E2E_CLUSTER")
-	keep := name != ""
-	if !keep {
-		name = fmt.Sprintf("e2e-%d", os.Getpid())
-	}
+	var done func(context.Context) error
 	var err error
-	s, err = stack.Up(ctx, stack.Options{Name: name, Keep: keep, Progress: os.Stderr})
-	if err != nil {
+	if s, done, err = stack.ForTests(ctx, "e2e", os.Stderr); err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
 	}
@@ -47,11 +38,9 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "e2e: something is left behind:", err)
 		code = 1
 	}
-	if !keep {
-		if err := s.Down(ctx); err != nil {
-			fmt.Fprintln(os.Stderr, "e2e: cluster down:", err)
-			return 1
-		}
+	if err := done(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e: cluster down:", err)
+		return 1
 	}
 	return code
 }
@@ -75,12 +64,12 @@ func apply(t *testing.T, format string, args ...any) {
 }
 
 // refused applies manifests and returns what the API server says against them.
-func refused(t *testing.T, format string, args ...any) string {
+func refused(t *testing.T, manifests string) string {
 	t.Helper()
-	err := s.Apply(t.Context(), fmt.Sprintf(format, args...))
+	err := s.Apply(t.Context(), manifests)
 	var failed *stack.CommandError
 	if !errors.As(err, &failed) {
-		t.Fatalf("the API server accepts:\n%s", fmt.Sprintf(format, args...))
+		t.Fatalf("the API server accepts:\n%s", manifests)
 	}
 	return failed.Stderr
 }

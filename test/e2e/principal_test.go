@@ -47,7 +47,7 @@ func TestFirstClaimWins(t *testing.T) {
 		{"a KafkaUser's external subject", fmt.Sprintf("\napiVersion: kafka.signet.dev/v1alpha1\nkind: KafkaUser\nmetadata: {name: claimant, namespace: %s}\nspec: {clusterRef: {name: kafka, namespace: kafka}, externalSubjects: [\"CN=gateway,%s\"]}\n", ns, organization), "is held by PrincipalMapping kafka/" + admin},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			if said := refused(t, "%s", c.manifest); !strings.Contains(said, c.want) {
+			if said := refused(t, c.manifest); !strings.Contains(said, c.want) {
 				t.Errorf("the API server says %q, want %q in it", said, c.want)
 			}
 		})
@@ -99,7 +99,7 @@ func TestCertificateWaitsForItsPrincipal(t *testing.T) {
 	apply(t, "%s", mappingManifest(holder, "User:"+ns+".orders", `{exact: "CN=holder,O=`+ns+`"}`))
 	waitCondition(t, "kafka", "principalmapping", holder, "Ready", "True", "Ready")
 	manifest := fmt.Sprintf("\napiVersion: kafka.signet.dev/v1alpha1\nkind: KafkaUser\nmetadata: {name: orders, namespace: %s}\nspec: {clusterRef: {name: kafka, namespace: kafka}}\n", ns)
-	if said := refused(t, "%s", manifest); !strings.Contains(said, "principal User:"+ns+".orders is held by PrincipalMapping kafka/"+holder) {
+	if said := refused(t, manifest); !strings.Contains(said, "principal User:"+ns+".orders is held by PrincipalMapping kafka/"+holder) {
 		t.Errorf("the API server says %q", said)
 	}
 	kubectl(t, "-n", "kafka", "delete", "principalmapping", holder)

@@ -5,10 +5,8 @@ package e2e
 
 import (
 	"crypto/ecdsa"
-	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -20,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/signet-kafka/signet/certs"
 	"github.com/signet-kafka/signet/test/stack"
 )
 
@@ -184,7 +183,7 @@ func TestClientWithoutCertificateCannotConnect(t *testing.T) {
 // TestCertificate looks at the certificate itself: who signed it, what is in it, and how it is mounted.
 func TestCertificate(t *testing.T) {
 	ns := namespace(t, "cert")
-	kafkaUser(t, ns, "orders", "workload: {serviceAccountName: default}")
+	kafkaUser(t, ns, "orders", "workload: {serviceAccountName: default}\ncertificate: {delivery: Secret}")
 	user := waitCondition(t, ns, "kafkauser", "orders", "Ready", "True", "")
 	p := startPod(t, ns, stack.ImageKcat, map[string]string{"kafka.signet.dev/user": "orders"})
 
@@ -195,14 +194,19 @@ func TestCertificate(t *testing.T) {
 		}
 		return out
 	}
-	leaf := parseCertificate(t, read("tls.crt"))
+	chain, err := certs.ParseCertificates([]byte(read("tls.crt")))
+	if err != nil || len(chain) != 2 {
+		t.Fatalf("%d certificates in tls.crt (%v), want leaf and intermediate", len(chain), err)
+	}
+	leaf := chain[0]
 	meshRoot, err := base64.StdEncoding.DecodeString(kubectl(t, "-n", "istio-system", "get", "secret", "istio-ca-secret", "-o", `jsonpath={.data.ca-cert\.pem}`))
 	if err != nil {
 		t.Fatal(err)
 	}
-	roots := x509.NewCertPool()
+	roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
 	roots.AppendCertsFromPEM(meshRoot)
-	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+	intermediates.AddCert(chain[1])
+	if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
 		t.Errorf("the mesh CA did not sign it: %v", err)
 	}
 	if leaf.Subject.CommonName != "orders" || !slices.Equal(leaf.Subject.OrganizationalUnit, []string{ns}) || !slices.Equal(leaf.Subject.Organization, []string{"signet"}) || len(leaf.Subject.Names) != 3 {
@@ -227,9 +231,11 @@ func TestCertificate(t *testing.T) {
 		t.Errorf("status says it expires %s, the certificate %s", user.Status.Certificate.NotAfter, want)
 	}
 	issuer, _ := get(t, "", "meshissuer", "mesh")
-	block, _ := pem.Decode(meshRoot)
-	if sum := sha256.Sum256(block.Bytes); !strings.EqualFold(issuer.Status.CA.Fingerprint, hex.EncodeToString(sum[:])) {
-		t.Errorf("status of the MeshIssuer says fingerprint %s, istio-ca-secret holds %x", issuer.Status.CA.Fingerprint, sum)
+	if want := certs.Fingerprint(chain[1].Raw); issuer.Status.CA.Fingerprint != want {
+		t.Errorf("status of the MeshIssuer says that %s signs, %s did", issuer.Status.CA.Fingerprint, want)
+	}
+	if r := rotationOf(t, "mesh"); len(r.Trusted) == 0 || r.Trusted[0].Fingerprint != fingerprint(t, string(meshRoot)) {
+		t.Errorf("status of the MeshIssuer says that %+v is trusted, and not first what istio-ca-secret holds", r.Trusted)
 	}
 	for _, name := range []string{"tls.key", "ca.crt", "keystore.pem", "client.properties", "librdkafka.conf", "kafka.json"} {
 		if read(name) == "" {

@@ -116,6 +116,40 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	return s, nil
 }
 
+// Environment variables by which whoever runs tests gives them a cluster; see ForTests.
+const (
+	// EnvCluster names the cluster.
+	EnvCluster = "SIGNET_E2E_CLUSTER"
+	// EnvInstalled is "true" where Signet, as it is in this checkout, is installed there already.
+	EnvInstalled = "SIGNET_E2E_INSTALLED"
+)
+
+// ForTests returns the stack that the tests of a process share, and what to call when they are done. It is a cluster of
+// their own, unless EnvCluster names one, which is started where there is none, and stays.
+func ForTests(ctx context.Context, prefix string, progress io.Writer) (s *Stack, done func(context.Context) error, err error) {
+	stays := func(context.Context) error { return nil }
+	name := os.Getenv(EnvCluster)
+	switch {
+	case os.Geteuid() != 0:
+		return nil, nil, errors.New("these tests start a real Kubernetes node and need root: run them with sudo")
+	case name == "":
+		s, err = Up(ctx, Options{Name: fmt.Sprintf("%s-%d", prefix, os.Getpid()), Progress: progress})
+		if err != nil {
+			return nil, nil, err
+		}
+		return s, s.Down, nil
+	case os.Getenv(EnvInstalled) != "true":
+		s, err = Up(ctx, Options{Name: name, Keep: true, Progress: progress})
+		return s, stays, err
+	}
+	root, err := Root()
+	if err != nil {
+		return nil, nil, err
+	}
+	s = &Stack{Name: name, Root: root, Bin: filepath.Join(root, "bin"), progress: progress, start: time.Now()}
+	return s, stays, s.locate(ctx)
+}
+
 // ControlPlane starts an API server with nothing behind it: no node, no Signet, and no need for root. It goes down with
 // this process.
 func ControlPlane(ctx context.Context, name string, progress io.Writer) (*Stack, error) {
@@ -229,6 +263,7 @@ func (s *Stack) install(ctx context.Context, restart bool) error {
 	if _, err := s.Helm(ctx, "upgrade", "--install", "signet", filepath.Join(s.Root, "charts", "signet"),
 		"--namespace", Namespace, "--create-namespace", "--wait", "--timeout", "3m",
 		"--set", "controller.trustSecrets[0].namespace=kafka", "--set", "controller.trustSecrets[0].name=kafka-broker-tls",
+		"--set", "controller.caSettle=10s",
 	); err != nil {
 		return fmt.Errorf("%w\n%s", err, s.Describe(ctx, Namespace))
 	}

@@ -32,12 +32,24 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: listener
       type:
         scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.CAMode
+  scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.CASource
   map:
     fields:
+    - name: intermediateDuration
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: mode
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.CAMode
+      default: Intermediate
     - name: secretRef
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.SecretReference
+    - name: stepCA
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.StepCASource
 - name: com.github.signet-kafka.signet.api.v1alpha1.CAStatus
   map:
     fields:
@@ -56,6 +68,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.signet-kafka.signet.api.v1alpha1.CertificateDefaults
   map:
     fields:
+    - name: clientCA
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.KeyReference
     - name: duration
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
@@ -112,6 +127,8 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.DeletionPolicy
+  scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.Delivery
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.IssuerReference
   map:
@@ -335,6 +352,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    - name: suspend
+      type:
+        scalar: boolean
     - name: workload
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.Workload
@@ -355,7 +375,13 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: delivery
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.Delivery
     - name: principal
+      type:
+        scalar: string
+    - name: signerName
       type:
         scalar: string
     - name: subject
@@ -374,6 +400,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: secret
       type:
         scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.KeyType
+  scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.Listener
   map:
     fields:
@@ -451,9 +479,24 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.signet-kafka.signet.api.v1alpha1.MeshIssuerSpec
   map:
     fields:
+    - name: blockedKeys
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: ca
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.CASource
+    - name: keyTypes
+      type:
+        list:
+          elementType:
+            namedType: com.github.signet-kafka.signet.api.v1alpha1.KeyType
+          elementRelationship: associative
+      default:
+      - ECDSAP256
+      - ECDSAP384
     - name: maxDuration
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
@@ -476,6 +519,12 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: rotation
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.RotationStatus
+    - name: signerName
+      type:
+        scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.PrincipalMapping
   map:
     fields:
@@ -538,6 +587,29 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+- name: com.github.signet-kafka.signet.api.v1alpha1.RotationPhase
+  scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.RotationStatus
+  map:
+    fields:
+    - name: leavesUntil
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: message
+      type:
+        scalar: string
+    - name: next
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.CAStatus
+    - name: phase
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.RotationPhase
+    - name: trusted
+      type:
+        list:
+          elementType:
+            namedType: com.github.signet-kafka.signet.api.v1alpha1.CAStatus
+          elementRelationship: atomic
 - name: com.github.signet-kafka.signet.api.v1alpha1.SecretReference
   map:
     fields:
@@ -547,11 +619,30 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: namespace
       type:
         scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.StepCASource
+  map:
+    fields:
+    - name: fingerprint
+      type:
+        scalar: string
+    - name: provisioner
+      type:
+        scalar: string
+    - name: secretRef
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.SecretReference
+    - name: url
+      type:
+        scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.UnmappedPolicy
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.UserCertificate
   map:
     fields:
+    - name: delivery
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.Delivery
+      default: Auto
     - name: duration
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration

@@ -5,15 +5,30 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/signet-kafka/signet/api/v1alpha1"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
 // CASourceApplyConfiguration represents a declarative configuration of the CASource type for use
 // with apply.
 //
-// CASource is where a CA's certificate and key are.
+// CASource says who signs.
 type CASourceApplyConfiguration struct {
+	// Mode is Intermediate (default: Signet makes itself an intermediate CA below the CA in secretRef, which cannot sign
+	// an identity of the mesh, and reads the mesh's key only when it makes one), Direct (the CA in secretRef itself
+	// signs), or StepCA (a remote step-ca signs).
+	Mode *apiv1alpha1.CAMode `json:"mode,omitempty"`
 	// SecretRef names a Secret in one of three forms, recognised by its keys: Istio's self-signed istio-ca-secret
 	// (ca-cert.pem, ca-key.pem), Istio's plugged-in cacerts (these, cert-chain.pem and root-cert.pem), or cert-manager's
-	// (tls.crt, tls.key and perhaps ca.crt). The Secret is watched; a new one takes effect at once.
+	// (tls.crt, tls.key and perhaps ca.crt). The Secret is watched; a new CA is first distributed to whoever has to
+	// trust it, and signs after that.
 	SecretRef *SecretReferenceApplyConfiguration `json:"secretRef,omitempty"`
+	// IntermediateDuration is the lifetime of Signet's intermediate CA, at least 48h; default 2160h (90 days). It is
+	// renewed at two thirds of it, and cut to the life of the CA above.
+	IntermediateDuration *v1.Duration `json:"intermediateDuration,omitempty"`
+	// StepCA is the remote CA of the mode StepCA.
+	StepCA *StepCASourceApplyConfiguration `json:"stepCA,omitempty"`
 }
 
 // CASourceApplyConfiguration constructs a declarative configuration of the CASource type for use with
@@ -22,10 +37,34 @@ func CASource() *CASourceApplyConfiguration {
 	return &CASourceApplyConfiguration{}
 }
 
+// WithMode sets the Mode field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Mode field is set to the value of the last call.
+func (b *CASourceApplyConfiguration) WithMode(value apiv1alpha1.CAMode) *CASourceApplyConfiguration {
+	b.Mode = &value
+	return b
+}
+
 // WithSecretRef sets the SecretRef field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the SecretRef field is set to the value of the last call.
 func (b *CASourceApplyConfiguration) WithSecretRef(value *SecretReferenceApplyConfiguration) *CASourceApplyConfiguration {
 	b.SecretRef = value
+	return b
+}
+
+// WithIntermediateDuration sets the IntermediateDuration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the IntermediateDuration field is set to the value of the last call.
+func (b *CASourceApplyConfiguration) WithIntermediateDuration(value v1.Duration) *CASourceApplyConfiguration {
+	b.IntermediateDuration = &value
+	return b
+}
+
+// WithStepCA sets the StepCA field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the StepCA field is set to the value of the last call.
+func (b *CASourceApplyConfiguration) WithStepCA(value *StepCASourceApplyConfiguration) *CASourceApplyConfiguration {
+	b.StepCA = value
 	return b
 }

@@ -14,8 +14,12 @@ import (
 //
 // CertificateDefaults are the certificate settings of a KafkaCluster's users.
 type CertificateDefaultsApplyConfiguration struct {
-	// IssuerRef names the MeshIssuer that signs.
+	// IssuerRef names who signs: a MeshIssuer, or an issuer of cert-manager's own.
 	IssuerRef *IssuerReferenceApplyConfiguration `json:"issuerRef,omitempty"`
+	// ClientCA names further certificates that the brokers trust to verify clients, beside the roots of the MeshIssuer:
+	// those of an issuer of cert-manager's own, or of another CA whose clients are registered by externalSubjects. The
+	// Secret or ConfigMap is in the KafkaCluster's namespace.
+	ClientCA *KeyReferenceApplyConfiguration `json:"clientCA,omitempty"`
 	// Duration is the lifetime of a certificate, at least 1h; default 6h. It is cut to the CA's and the issuer's limit.
 	Duration *v1.Duration `json:"duration,omitempty"`
 	// Organization is the O= of every subject, the marker that tells Signet's certificates from all others that the
@@ -34,6 +38,14 @@ func CertificateDefaults() *CertificateDefaultsApplyConfiguration {
 // If called multiple times, the IssuerRef field is set to the value of the last call.
 func (b *CertificateDefaultsApplyConfiguration) WithIssuerRef(value *IssuerReferenceApplyConfiguration) *CertificateDefaultsApplyConfiguration {
 	b.IssuerRef = value
+	return b
+}
+
+// WithClientCA sets the ClientCA field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ClientCA field is set to the value of the last call.
+func (b *CertificateDefaultsApplyConfiguration) WithClientCA(value *KeyReferenceApplyConfiguration) *CertificateDefaultsApplyConfiguration {
+	b.ClientCA = value
 	return b
 }
 

@@ -12,9 +12,11 @@ package v1alpha1
 type IssuerReferenceApplyConfiguration struct {
 	// Name of the issuer.
 	Name *string `json:"name,omitempty"`
-	// Kind of the issuer: MeshIssuer.
+	// Kind of the issuer: MeshIssuer (default), or cert-manager's own Issuer (in the KafkaUser's namespace) or
+	// ClusterIssuer. Whoever may create CertificateRequests gets any name at all from an issuer of cert-manager's own:
+	// see docs/security.md.
 	Kind *string `json:"kind,omitempty"`
-	// Group of the issuer's kind: kafka.signet.dev.
+	// Group of the issuer's kind: kafka.signet.dev (default) or cert-manager.io.
 	Group *string `json:"group,omitempty"`
 }
 

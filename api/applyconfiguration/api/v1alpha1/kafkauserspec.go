@@ -12,6 +12,10 @@ package v1alpha1
 type KafkaUserSpecApplyConfiguration struct {
 	// ClusterRef names the KafkaCluster. It cannot change: another cluster is another user.
 	ClusterRef *ClusterReferenceApplyConfiguration `json:"clusterRef,omitempty"`
+	// Suspend takes every right from the user at once: its ACLs are removed and no certificate is issued or renewed. Its
+	// principal stays reserved. Certificates that it has open connections until they expire, with no rights; the
+	// condition Ready says until when.
+	Suspend *bool `json:"suspend,omitempty"`
 	// Workload says whose pods this user is for.
 	Workload *WorkloadApplyConfiguration `json:"workload,omitempty"`
 	// Certificate settings; default: the KafkaCluster's.
@@ -43,6 +47,14 @@ func KafkaUserSpec() *KafkaUserSpecApplyConfiguration {
 // If called multiple times, the ClusterRef field is set to the value of the last call.
 func (b *KafkaUserSpecApplyConfiguration) WithClusterRef(value *ClusterReferenceApplyConfiguration) *KafkaUserSpecApplyConfiguration {
 	b.ClusterRef = value
+	return b
+}
+
+// WithSuspend sets the Suspend field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Suspend field is set to the value of the last call.
+func (b *KafkaUserSpecApplyConfiguration) WithSuspend(value bool) *KafkaUserSpecApplyConfiguration {
+	b.Suspend = &value
 	return b
 }
 

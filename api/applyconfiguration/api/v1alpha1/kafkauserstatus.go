@@ -6,6 +6,7 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/signet-kafka/signet/api/v1alpha1"
 	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
 )
 
@@ -20,6 +21,10 @@ type KafkaUserStatusApplyConfiguration struct {
 	Subject *string `json:"subject,omitempty"`
 	// Certificate is the one in force.
 	Certificate *CertificateStatusApplyConfiguration `json:"certificate,omitempty"`
+	// Delivery is how the next pod gets key and certificate: Secret or PodCertificate.
+	Delivery *apiv1alpha1.Delivery `json:"delivery,omitempty"`
+	// SignerName is the signer of the pod's certificate; set with the delivery PodCertificate.
+	SignerName *string `json:"signerName,omitempty"`
 	// ACLs is the number of bindings that the broker holds for the principal.
 	ACLs *int32 `json:"acls,omitempty"`
 	// Conditions: Ready, CertificateReady, MappingRecorded, AccessSynced.
@@ -53,6 +58,22 @@ func (b *KafkaUserStatusApplyConfiguration) WithSubject(value string) *KafkaUser
 // If called multiple times, the Certificate field is set to the value of the last call.
 func (b *KafkaUserStatusApplyConfiguration) WithCertificate(value *CertificateStatusApplyConfiguration) *KafkaUserStatusApplyConfiguration {
 	b.Certificate = value
+	return b
+}
+
+// WithDelivery sets the Delivery field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Delivery field is set to the value of the last call.
+func (b *KafkaUserStatusApplyConfiguration) WithDelivery(value apiv1alpha1.Delivery) *KafkaUserStatusApplyConfiguration {
+	b.Delivery = &value
+	return b
+}
+
+// WithSignerName sets the SignerName field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SignerName field is set to the value of the last call.
+func (b *KafkaUserStatusApplyConfiguration) WithSignerName(value string) *KafkaUserStatusApplyConfiguration {
+	b.SignerName = &value
 	return b
 }
 

@@ -17,8 +17,10 @@ import (
 // MeshIssuerApplyConfiguration represents a declarative configuration of the MeshIssuer type for use
 // with apply.
 //
-// MeshIssuer is a cert-manager external issuer that signs the client certificates of KafkaUsers, and nothing else, with
-// the CA of the service mesh. From a request it takes the public key only; the subject is built from the KafkaUser.
+// MeshIssuer signs the client certificates of KafkaUsers, and nothing else, below the CA of the service mesh: as a
+// cert-manager external issuer, as the signer kafka.signet.dev/<name> of the kubelet's PodCertificateRequests, and of
+// CertificateSigningRequests for clients outside the cluster. From a request it takes the public key only; the subject is
+// built from the KafkaUser.
 type MeshIssuerApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration    `json:""`
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`

@@ -6,6 +6,7 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/signet-kafka/signet/api/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -14,7 +15,7 @@ import (
 //
 // MeshIssuerSpec says which CA signs, and its limits.
 type MeshIssuerSpecApplyConfiguration struct {
-	// CA is where the signing certificate and key are.
+	// CA says who signs.
 	CA *CASourceApplyConfiguration `json:"ca,omitempty"`
 	// TrustDomain is Signet's own SPIFFE trust domain. Every certificate carries exactly one SAN,
 	// spiffe://<trustDomain>/user/<namespace>/<name>. It must not be the mesh's, so that no certificate of this issuer
@@ -22,6 +23,12 @@ type MeshIssuerSpecApplyConfiguration struct {
 	TrustDomain *string `json:"trustDomain,omitempty"`
 	// MaxDuration is the longest lifetime of a certificate, at least 1h; default 24h. Longer requests are cut to it.
 	MaxDuration *v1.Duration `json:"maxDuration,omitempty"`
+	// KeyTypes are the public keys that are certified; default ECDSAP256 and ECDSAP384, which every Kafka client loads.
+	// RSA is for external clients whose key store knows nothing else.
+	KeyTypes []apiv1alpha1.KeyType `json:"keyTypes,omitempty"`
+	// BlockedKeys are public keys that are never certified again, such as stolen ones: the SHA-256 of the
+	// SubjectPublicKeyInfo in lower-case hexadecimal, as the audit log prints it (keySHA256).
+	BlockedKeys []string `json:"blockedKeys,omitempty"`
 }
 
 // MeshIssuerSpecApplyConfiguration constructs a declarative configuration of the MeshIssuerSpec type for use with
@@ -51,5 +58,25 @@ func (b *MeshIssuerSpecApplyConfiguration) WithTrustDomain(value string) *MeshIs
 // If called multiple times, the MaxDuration field is set to the value of the last call.
 func (b *MeshIssuerSpecApplyConfiguration) WithMaxDuration(value v1.Duration) *MeshIssuerSpecApplyConfiguration {
 	b.MaxDuration = &value
+	return b
+}
+
+// WithKeyTypes adds the given value to the KeyTypes field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the KeyTypes field.
+func (b *MeshIssuerSpecApplyConfiguration) WithKeyTypes(values ...apiv1alpha1.KeyType) *MeshIssuerSpecApplyConfiguration {
+	for i := range values {
+		b.KeyTypes = append(b.KeyTypes, values[i])
+	}
+	return b
+}
+
+// WithBlockedKeys adds the given value to the BlockedKeys field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the BlockedKeys field.
+func (b *MeshIssuerSpecApplyConfiguration) WithBlockedKeys(values ...string) *MeshIssuerSpecApplyConfiguration {
+	for i := range values {
+		b.BlockedKeys = append(b.BlockedKeys, values[i])
+	}
 	return b
 }

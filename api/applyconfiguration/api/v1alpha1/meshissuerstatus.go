@@ -16,7 +16,11 @@ import (
 type MeshIssuerStatusApplyConfiguration struct {
 	// CA is the signing certificate in use.
 	CA *CAStatusApplyConfiguration `json:"ca,omitempty"`
-	// Conditions: Ready. Reasons: Ready, CANotFound, CAInvalid, CAExpired.
+	// Rotation is how far a change of CA has come.
+	Rotation *RotationStatusApplyConfiguration `json:"rotation,omitempty"`
+	// SignerName is what pods' podCertificate volumes name as signer: kafka.signet.dev/<name>.
+	SignerName *string `json:"signerName,omitempty"`
+	// Conditions: Ready. Reasons: Ready, CANotFound, CAInvalid, CAExpired, Distributing.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
@@ -31,6 +35,22 @@ func MeshIssuerStatus() *MeshIssuerStatusApplyConfiguration {
 // If called multiple times, the CA field is set to the value of the last call.
 func (b *MeshIssuerStatusApplyConfiguration) WithCA(value *CAStatusApplyConfiguration) *MeshIssuerStatusApplyConfiguration {
 	b.CA = value
+	return b
+}
+
+// WithRotation sets the Rotation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rotation field is set to the value of the last call.
+func (b *MeshIssuerStatusApplyConfiguration) WithRotation(value *RotationStatusApplyConfiguration) *MeshIssuerStatusApplyConfiguration {
+	b.Rotation = value
+	return b
+}
+
+// WithSignerName sets the SignerName field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SignerName field is set to the value of the last call.
+func (b *MeshIssuerStatusApplyConfiguration) WithSignerName(value string) *MeshIssuerStatusApplyConfiguration {
+	b.SignerName = &value
 	return b
 }
 

@@ -6,6 +6,7 @@
 package v1alpha1
 
 import (
+	apiv1alpha1 "github.com/signet-kafka/signet/api/v1alpha1"
 	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -18,6 +19,11 @@ type UserCertificateApplyConfiguration struct {
 	IssuerRef *IssuerReferenceApplyConfiguration `json:"issuerRef,omitempty"`
 	// Duration is the lifetime of a certificate, at least 1h; default: the KafkaCluster's.
 	Duration *v1.Duration `json:"duration,omitempty"`
+	// Delivery is how pods get key and certificate: Secret (cert-manager makes and renews a Secret), PodCertificate (the
+	// kubelet makes the key, which never leaves the node, and renews the certificate; there is no Secret; needs
+	// Kubernetes 1.37 on every node and a MeshIssuer), or Auto (default): PodCertificate for pods where every node can,
+	// and the Secret beside it, for pods that come before their KafkaUser and for external clients.
+	Delivery *apiv1alpha1.Delivery `json:"delivery,omitempty"`
 }
 
 // UserCertificateApplyConfiguration constructs a declarative configuration of the UserCertificate type for use with
@@ -39,5 +45,13 @@ func (b *UserCertificateApplyConfiguration) WithIssuerRef(value *IssuerReference
 // If called multiple times, the Duration field is set to the value of the last call.
 func (b *UserCertificateApplyConfiguration) WithDuration(value v1.Duration) *UserCertificateApplyConfiguration {
 	b.Duration = &value
+	return b
+}
+
+// WithDelivery sets the Delivery field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Delivery field is set to the value of the last call.
+func (b *UserCertificateApplyConfiguration) WithDelivery(value apiv1alpha1.Delivery) *UserCertificateApplyConfiguration {
+	b.Delivery = &value
 	return b
 }
