@@ -65,6 +65,8 @@ func newCommand(config *genericclioptions.ConfigFlags, streams genericiooptions.
 	config.AddFlags(cmd.PersistentFlags())
 	cmd.AddCommand(
 		newStatusCommand(config, streams),
+		newSignCommand(config, streams),
+		newRenewCommand(config, streams),
 		newExportCommand(config, streams),
 		newExplainCommand(config, streams),
 		newVersionCommand(streams, version),

@@ -5,6 +5,7 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
@@ -39,15 +40,23 @@ func CheckExportable(user *v1alpha1.KafkaUser) (warnings []string, err error) {
 	if user.DeletionTimestamp != nil {
 		return nil, fmt.Errorf("kafkauser %s is being deleted", name)
 	}
+	if c := user.Spec.Certificate; c != nil && c.Delivery == v1alpha1.DeliveryPodCertificate {
+		return nil, fmt.Errorf("kafkauser %s has no certificate to export: with delivery PodCertificate each pod has a key of its own, which never leaves its node; get a certificate for this client with kubectl signet sign %s -n %s --dir DIR", name, user.Name, user.Namespace)
+	}
 	if c := problem(user, user.Status.Conditions, v1alpha1.ConditionCertificateReady); len(c) > 0 {
 		return nil, fmt.Errorf("kafkauser %s has no certificate to export: %s: %s", name, c[0].Reason, c[0].Message)
 	}
+	return notYetInForce(user), nil
+}
+
+// notYetInForce are the reasons for which Kafka may not let a user's certificate in.
+func notYetInForce(user *v1alpha1.KafkaUser) (warnings []string) {
 	for _, condition := range []string{v1alpha1.ConditionMappingRecorded, v1alpha1.ConditionAccessSynced} {
 		for _, p := range problem(user, user.Status.Conditions, condition) {
-			warnings = append(warnings, fmt.Sprintf("kafkauser %s: %s: %s: %s", name, p.Condition, p.Reason, p.Message))
+			warnings = append(warnings, fmt.Sprintf("kafkauser %s/%s: %s: %s: %s", user.Namespace, user.Name, p.Condition, p.Reason, p.Message))
 		}
 	}
-	return warnings, nil
+	return warnings
 }
 
 // SelectListener returns the listener of this name, or the one for clients outside Kubernetes where the name is empty.
@@ -87,8 +96,8 @@ const (
 	// TrustBundle is the KafkaUser's trust bundle, which Signet keeps current: for a listener with the same serverCA as
 	// the one that the user's pods get.
 	TrustBundle
-	// TrustIssuer is ca.crt in the KafkaUser's Secret: the root of whoever signed the user's certificate, which is the
-	// default where a listener names no serverCA.
+	// TrustIssuer is the root of whoever signed the user's certificate, which is the default where a listener names no
+	// serverCA: ca.crt in the KafkaUser's Secret, or, for who may not read that, the MeshIssuer's ClusterTrustBundle.
 	TrustIssuer
 )
 
@@ -124,6 +133,11 @@ type Credentials struct {
 	Listener v1alpha1.Listener
 	// Chain and Key are the user's certificate, leaf first, and its private key (PEM).
 	Chain, Key []byte
+	// KeyElsewhere says that somebody else holds the private key, such as an HSM: Key is empty, and there is no file that
+	// would name it.
+	KeyElsewhere bool
+	// Source says where Chain and Key come from, for errors; default: the user's Secret.
+	Source string
 	// Trust are the certificates to trust for the brokers (PEM).
 	Trust []byte
 	// Dir is the directory of the files as the client sees it.
@@ -137,11 +151,18 @@ type Credentials struct {
 func (c Credentials) Files() ([]File, *x509.Certificate, error) {
 	leaf, key, err := c.identity()
 	if err != nil {
-		return nil, nil, fmt.Errorf("secret %s/%s: %w", c.User.Namespace, v1alpha1.CertificateName(c.User.Name), err)
+		return nil, nil, fmt.Errorf("%s: %w", cmp.Or(c.Source, fmt.Sprintf("secret %s/%s", c.User.Namespace, v1alpha1.CertificateName(c.User.Name))), err)
 	}
 	roots, err := certs.ParseCertificates(c.Trust)
 	if err != nil {
 		return nil, nil, fmt.Errorf("certificates to trust for listener %s: %w", c.Listener.Name, err)
+	}
+	// Only certificates pass, even where serverCA names a key that holds more.
+	trust := File{v1alpha1.FileCA, 0o644, certs.EncodeCertificates(roots)}
+	if c.KeyElsewhere {
+		// Every configuration file names the key's file, which does not exist: the client's own configuration says where its
+		// key is.
+		return []File{{v1alpha1.FileCertificate, 0o644, c.Chain}, trust}, leaf, nil
 	}
 	dir := strings.TrimSuffix(c.Dir, "/")
 	config, err := clientconfig.Render(clientconfig.Client{
@@ -159,8 +180,7 @@ func (c Credentials) Files() ([]File, *x509.Certificate, error) {
 	files := []File{
 		{v1alpha1.FileCertificate, 0o644, c.Chain},
 		{v1alpha1.FileKey, 0o600, key},
-		// Only certificates pass, even where serverCA names a key that holds more.
-		{v1alpha1.FileCA, 0o644, certs.EncodeCertificates(roots)},
+		trust,
 		{v1alpha1.FileKeystore, 0o600, append(bytes.Clone(key), c.Chain...)},
 	}
 	for _, name := range []string{v1alpha1.FileJavaProperties, v1alpha1.FileLibrdkafka, v1alpha1.FileJSON} {
@@ -170,17 +190,15 @@ func (c Credentials) Files() ([]File, *x509.Certificate, error) {
 }
 
 // identity checks the user's certificate and returns its leaf, and its key as PKCS#8, the form that Kafka's PEM keystore
-// reads.
+// reads; no key where it is elsewhere.
 func (c Credentials) identity() (*x509.Certificate, []byte, error) {
-	if len(c.Chain) == 0 || len(c.Key) == 0 {
+	if len(c.Chain) == 0 || len(c.Key) == 0 && !c.KeyElsewhere {
 		return nil, nil, errors.New("has no certificate yet; try again in a moment")
 	}
-	pair, err := tls.X509KeyPair(c.Chain, c.Key)
+	leaf, key, err := c.pair()
 	if err != nil {
-		// The error of crypto/tls names no key material, but nothing of it helps the caller either.
-		return nil, nil, errors.New("certificate and key are unreadable or do not belong together; it may be in the middle of a renewal: try again in a moment")
+		return nil, nil, err
 	}
-	leaf := pair.Leaf
 	name, err := subject.Parse(leaf.RawSubject)
 	if err != nil {
 		return nil, nil, fmt.Errorf("subject of the certificate: %w", err)
@@ -189,13 +207,44 @@ func (c Credentials) identity() (*x509.Certificate, []byte, error) {
 	case c.User.Status.Subject != "" && name.String() != c.User.Status.Subject:
 		return nil, nil, fmt.Errorf("holds a certificate of %q, not of the user's subject %q", name, c.User.Status.Subject)
 	case !c.Now.Before(leaf.NotAfter):
-		return nil, nil, fmt.Errorf("the certificate expired %s ago (%s); see kubectl describe certificate %s -n %s", duration.HumanDuration(c.Now.Sub(leaf.NotAfter)), leaf.NotAfter.UTC().Format(time.RFC3339), v1alpha1.CertificateName(c.User.Name), c.User.Namespace)
+		return nil, nil, fmt.Errorf("the certificate expired %s ago (%s)%s", duration.HumanDuration(c.Now.Sub(leaf.NotAfter)), leaf.NotAfter.UTC().Format(time.RFC3339), c.whereToLook())
 	case c.Now.Before(leaf.NotBefore):
 		return nil, nil, fmt.Errorf("the certificate is valid only from %s; check this machine's clock", leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
-	if err != nil {
-		return nil, nil, errors.New("the key is of an unknown kind")
+	return leaf, key, nil
+}
+
+// whereToLook is the advice for a certificate that cert-manager should have renewed.
+func (c Credentials) whereToLook() string {
+	if c.Source != "" {
+		return ""
 	}
-	return leaf, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+	return fmt.Sprintf("; see kubectl describe certificate %s -n %s", v1alpha1.CertificateName(c.User.Name), c.User.Namespace)
+}
+
+// pair returns the leaf, and the key that belongs to it as PKCS#8.
+func (c Credentials) pair() (*x509.Certificate, []byte, error) {
+	if c.KeyElsewhere {
+		chain, err := certs.ParseCertificates(c.Chain)
+		if err != nil {
+			return nil, nil, err
+		}
+		return chain[0], nil, nil
+	}
+	pair, err := tls.X509KeyPair(c.Chain, c.Key)
+	if err != nil {
+		// The error of crypto/tls names no key material, but nothing of it helps the caller either.
+		return nil, nil, errors.New("certificate and key are unreadable or do not belong together; it may be in the middle of a renewal: try again in a moment")
+	}
+	key, err := encodeKey(pair.PrivateKey)
+	return pair.Leaf, key, err
+}
+
+// encodeKey returns a private key as PEM, PKCS#8.
+func encodeKey(key any) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, errors.New("the key is of an unknown kind")
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }

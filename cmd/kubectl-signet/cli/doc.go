@@ -1,12 +1,15 @@
 // Copyright The Signet Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package cli is what kubectl signet does: status says what is ready, what is not, and why; export writes the
-// credentials of a KafkaUser for a client outside Kubernetes; explain says which principal a certificate is, and what is
-// wrong with mapping rules.
+// Package cli is what kubectl signet does: status says what is ready, what is not, and why; sign has a certificate of a
+// KafkaUser signed for a client outside Kubernetes, whose key stays there, and renew keeps it current; export writes the
+// credentials that the user's pods have; explain says which principal a certificate is, and what is wrong with mapping
+// rules.
 //
-// summary.go, credentials.go and explanation.go decide, from plain objects and a time; table.go and files.go write what
-// was decided; status.go, export.go and explain.go read files, and from the API server with the rights of whoever calls.
+// summary.go, credentials.go, signing.go, renewal.go and explanation.go decide, from plain objects and a time; table.go,
+// files.go and directory.go write what was decided; status.go, sign.go, renew.go, export.go and explain.go read files,
+// and from the API server with the rights of whoever calls.
 //
-// The package never writes to the cluster, never prints key material, and never leaves half of a client's files behind.
+// The package writes nothing to the cluster but CertificateSigningRequests, never sends or prints key material, and
+// never leaves half of a client's files behind.
 package cli

@@ -32,7 +32,9 @@ func newExportCommand(config *genericclioptions.ConfigFlags, streams genericioop
 kafka.json of a KafkaUser into a directory. The principal is the same as that of its pods. You need the right to read
 the KafkaUser, its KafkaCluster and the Secret <user>-kafka-tls.
 
-The certificate is short-lived and nobody renews the exported one: export again, with --force, before it expires.`,
+The key is the one that the user's pods have, and nobody renews the exported certificate: export again, with --force,
+before it expires. A client that can reach the API server is better off with kubectl signet sign, by which it has a key
+of its own that kubectl signet renew keeps current.`,
 		Example: "  kubectl signet export orders -n shop -o ./orders\n  kcat -F ./orders/librdkafka.conf -L",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -102,7 +104,9 @@ func fetch(ctx context.Context, c client.Reader, key client.ObjectKey, listener 
 	if err := get(ctx, c, "secret", client.ObjectKey{Namespace: key.Namespace, Name: v1alpha1.CertificateName(key.Name)}, &secret); err != nil {
 		return Credentials{}, nil, err
 	}
-	trust, note, err := readTrust(ctx, c, &user, &cluster, selected, &secret)
+	trust, note, err := readTrust(ctx, c, TrustSources(&cluster, selected), &user, &cluster, selected, func() ([]byte, string, error) {
+		return secret.Data[v1alpha1.FileCA], fmt.Sprintf("secret %s/%s", secret.Namespace, secret.Name), nil
+	})
 	if err != nil {
 		return Credentials{}, nil, err
 	}
@@ -115,10 +119,11 @@ func fetch(ctx context.Context, c client.Reader, key client.ObjectKey, listener 
 	}, warnings, nil
 }
 
-// readTrust reads from the best source that the caller may read, and says so where that is not the listener's own.
-func readTrust(ctx context.Context, c client.Reader, user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, listener v1alpha1.Listener, secret *corev1.Secret) (trust []byte, note string, err error) {
+// readTrust reads from the first source that the caller may read, and says so where that is not the very first. issuer
+// reads TrustIssuer.
+func readTrust(ctx context.Context, c client.Reader, sources []TrustSource, user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, listener v1alpha1.Listener, issuer func() ([]byte, string, error)) (trust []byte, note string, err error) {
 	var failed error
-	for _, source := range TrustSources(cluster, listener) {
+	for _, source := range sources {
 		var where string
 		var err error
 		trust, where = nil, ""
@@ -131,7 +136,7 @@ func readTrust(ctx context.Context, c client.Reader, user *v1alpha1.KafkaUser, c
 			err = get(ctx, c, "configmap", key, &bundle)
 			trust, where = []byte(bundle.Data[v1alpha1.FileCA]), fmt.Sprintf("configmap %s", key)
 		case TrustIssuer:
-			trust, where = secret.Data[v1alpha1.FileCA], fmt.Sprintf("secret %s/%s", secret.Namespace, secret.Name)
+			trust, where, err = issuer()
 		}
 		if err == nil && len(trust) == 0 {
 			err = fmt.Errorf("%s has no certificates to trust", where)

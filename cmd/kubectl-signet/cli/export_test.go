@@ -252,6 +252,9 @@ func TestFetchRefuses(t *testing.T) {
 		"a user without certificate": {change: func(u *v1alpha1.KafkaUser, _ *v1alpha1.KafkaCluster) {
 			u.Status.Conditions[1].Status, u.Status.Conditions[1].Reason, u.Status.Conditions[1].Message = metav1.ConditionFalse, "CAExpired", "the CA expired"
 		}, want: []string{"no certificate to export: CAExpired: the CA expired"}},
+		"a user whose keys never leave their nodes": {change: func(u *v1alpha1.KafkaUser, _ *v1alpha1.KafkaCluster) {
+			u.Spec.Certificate = &v1alpha1.UserCertificate{Delivery: v1alpha1.DeliveryPodCertificate}
+		}, want: []string{"kubectl signet sign orders -n shop --dir DIR"}},
 		"a user just changed": {change: func(u *v1alpha1.KafkaUser, _ *v1alpha1.KafkaCluster) { u.Generation++ }, want: []string{"has not seen the latest change yet"}},
 		"an unknown cluster":  {change: func(_ *v1alpha1.KafkaUser, c *v1alpha1.KafkaCluster) { c.Name = "other" }, want: []string{"kafkacluster kafka/kafka does not exist"}},
 		"the right to read the Secret": {denied: secretOf("shop", "orders-kafka-tls"), want: []string{

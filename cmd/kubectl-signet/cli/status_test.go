@@ -122,9 +122,13 @@ func seen(t *testing.T, name string) Cluster {
 }
 
 func TestSummary(t *testing.T) {
-	for name, ready := range map[string]bool{"ready": true, "troubled": false} {
+	for name, ready := range map[string]bool{"ready": true, "troubled": false, "rotating": true, "suspended": false} {
 		t.Run(name, func(t *testing.T) {
-			report := Summarize(seen(t, name+".in.yaml"))
+			c := seen(t, name+".in.yaml")
+			if name == "suspended" {
+				c.SignetNamespace = "" // this is about one user, as its team sees it
+			}
+			report := Summarize(c)
 			if report.Ready != ready {
 				t.Errorf("ready: %v, want %v", report.Ready, ready)
 			}
@@ -233,12 +237,19 @@ func TestExitCodes(t *testing.T) {
 		code   int
 		stderr string
 	}{
-		"version":               {[]string{"version"}, ExitOK, ""},
-		"unknown command":       {[]string{"statsu"}, ExitError, "unknown command"},
-		"unknown output format": {[]string{"status", "-o", "yaml"}, ExitError, "the only other format is json"},
-		"no API server":         {[]string{"status", "--kubeconfig", kubeconfig}, ExitError, "refused"},
-		"export without user":   {[]string{"export", "-o", "x"}, ExitError, "accepts 1 arg"},
-		"export without target": {[]string{"export", "orders"}, ExitError, `"output" not set`},
+		"version":                {[]string{"version"}, ExitOK, ""},
+		"unknown command":        {[]string{"statsu"}, ExitError, "unknown command"},
+		"unknown output format":  {[]string{"status", "-o", "yaml"}, ExitError, "the only other format is json"},
+		"no API server":          {[]string{"status", "--kubeconfig", kubeconfig}, ExitError, "refused"},
+		"export without user":    {[]string{"export", "-o", "x"}, ExitError, "accepts 1 arg"},
+		"export without target":  {[]string{"export", "orders"}, ExitError, `"output" not set`},
+		"sign what":              {[]string{"sign", "orders"}, ExitError, "--csr FILE"},
+		"sign for a second":      {[]string{"sign", "orders", "--dir", "x", "--duration", "1s"}, ExitError, "no less than 10m"},
+		"sign both ways":         {[]string{"sign", "orders", "--dir", "x", "--csr", "x", "--key-file", "x"}, ExitError, "choose one of"},
+		"sign --csr with --path": {[]string{"sign", "orders", "--csr", "x", "--path", "/x"}, ExitError, "need --dir"},
+		"sign --dir with -o":     {[]string{"sign", "orders", "--dir", "x", "-o", "x"}, ExitError, "no meaning with --dir"},
+		"renew without target":   {[]string{"renew"}, ExitError, `"dir" not set`},
+		"renew nothing":          {[]string{"renew", "--dir", filepath.Dir(kubeconfig)}, ExitError, "holds no credentials that kubectl signet sign wrote"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var stdout, stderr bytes.Buffer

@@ -71,12 +71,19 @@ type Entry struct {
 	Replicas string `json:"replicas,omitempty"`
 	// CA is the subject of a MeshIssuer's CA.
 	CA string `json:"ca,omitempty"`
+	// Rotation is the phase of a MeshIssuer's change of CA, RotationMessage what that waits for.
+	Rotation        v1alpha1.RotationPhase `json:"rotation,omitempty"`
+	RotationMessage string                 `json:"rotationMessage,omitempty"`
 	// NotAfter is when a KafkaUser's certificate or a MeshIssuer's CA expires.
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 	// RenewalTime is when a KafkaUser's certificate is renewed.
 	RenewalTime *metav1.Time `json:"renewalTime,omitempty"`
 	// Principal of a KafkaUser; of a KafkaCluster, Signet's own.
 	Principal string `json:"principal,omitempty"`
+	// Delivery is how the next pod of a KafkaUser gets its key and certificate.
+	Delivery v1alpha1.Delivery `json:"delivery,omitempty"`
+	// Suspended is true for a KafkaUser whose rights are taken away for the time being.
+	Suspended bool `json:"suspended,omitempty"`
 	// Cluster of a KafkaUser or KafkaTopic, namespace/name.
 	Cluster string `json:"cluster,omitempty"`
 	// Issuer of a KafkaCluster.
@@ -155,6 +162,9 @@ func issuerEntry(i *v1alpha1.MeshIssuer, now time.Time) Entry {
 		e.CA, e.NotAfter = ca.Subject, ca.NotAfter
 		e.Problems = append(e.Problems, expiry("the CA", ca.NotAfter, now)...)
 	}
+	if r := i.Status.Rotation; r != nil {
+		e.Rotation, e.RotationMessage = r.Phase, r.Message
+	}
 	return e
 }
 
@@ -176,6 +186,12 @@ func userEntry(u *v1alpha1.KafkaUser, pods []corev1.Pod, now time.Time) Entry {
 		Principal: u.Status.Principal,
 		Cluster:   u.Spec.ClusterRef.In(u.Namespace).String(),
 		ACLs:      u.Status.ACLs,
+		Delivery:  u.Status.Delivery,
+		Suspended: u.Spec.Suspend,
+	}
+	if ready := meta.FindStatusCondition(u.Status.Conditions, v1alpha1.ConditionReady); e.Suspended && ready != nil && ready.Reason == v1alpha1.ReasonSuspended && u.DeletionTimestamp == nil {
+		// Ready says until when certificates still open connections; what the parts say follows from the suspension.
+		e.Problems = problem(u, u.Status.Conditions, v1alpha1.ConditionReady)
 	}
 	if cert := u.Status.Certificate; cert != nil {
 		e.NotAfter, e.RenewalTime = cert.NotAfter, cert.RenewalTime
@@ -311,11 +327,13 @@ func strandedPods(c Cluster) []Entry {
 	})
 }
 
+// mounts tells whether a pod has the user's key and certificate, in the one or the other form of delivery.
 func mounts(pod *corev1.Pod, user string) bool {
 	secret := v1alpha1.CertificateName(user)
 	return slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
 		return v.Projected != nil && slices.ContainsFunc(v.Projected.Sources, func(s corev1.VolumeProjection) bool {
-			return s.Secret != nil && s.Secret.Name == secret
+			return s.Secret != nil && s.Secret.Name == secret ||
+				s.PodCertificate != nil && s.PodCertificate.UserAnnotations[v1alpha1.AnnotationUser] == user
 		})
 	})
 }

@@ -29,9 +29,11 @@ func fact(heading string, value func(Entry) string) column {
 
 var (
 	columnName      = fact("NAME", Entry.key)
-	columnReady     = fact("READY", func(e Entry) string { return map[bool]string{true: "yes", false: "NO"}[e.Ready] })
+	columnReady     = fact("READY", Entry.readyWord)
 	columnReplicas  = fact("REPLICAS", func(e Entry) string { return e.Replicas })
 	columnCA        = fact("CA", func(e Entry) string { return e.CA })
+	columnRotation  = fact("ROTATION", func(e Entry) string { return string(e.Rotation) })
+	columnDelivery  = fact("DELIVERY", func(e Entry) string { return string(e.Delivery) })
 	columnIssuer    = fact("ISSUER", func(e Entry) string { return e.Issuer })
 	columnPrincipal = fact("PRINCIPAL", func(e Entry) string { return e.Principal })
 	columnCluster   = fact("CLUSTER", func(e Entry) string { return e.Cluster })
@@ -46,6 +48,18 @@ var (
 )
 
 func (e Entry) key() string { return strings.TrimPrefix(e.Namespace+"/"+e.Name, "/") }
+
+// readyWord says beside yes and no that a user is not ready because somebody wants it so.
+func (e Entry) readyWord() string {
+	switch {
+	case e.Suspended:
+		return "suspended"
+	case e.Ready:
+		return "yes"
+	default:
+		return "NO"
+	}
+}
 
 func number(n *int32) string {
 	if n == nil {
@@ -73,9 +87,9 @@ func WriteTables(w io.Writer, r Report, now time.Time) error {
 		columns []column
 	}{
 		{"Signet", r.Signet, []column{columnName, columnReady, columnReplicas}},
-		{"MeshIssuer", r.MeshIssuers, []column{columnName, columnReady, columnCA, columnExpires}},
+		{"MeshIssuer", r.MeshIssuers, []column{columnName, columnReady, columnRotation, columnCA, columnExpires}},
 		{"KafkaCluster", r.KafkaClusters, []column{columnName, columnReady, columnBrokers, columnUsers, columnIssuer}},
-		{"KafkaUser", r.KafkaUsers, []column{columnName, columnReady, columnPrincipal, columnCluster, columnExpires, columnRenewed, columnACLs, columnPods}},
+		{"KafkaUser", r.KafkaUsers, []column{columnName, columnReady, columnPrincipal, columnCluster, columnDelivery, columnExpires, columnRenewed, columnACLs, columnPods}},
 		{"KafkaTopic", r.KafkaTopics, []column{columnName, columnReady, columnTopic, columnCluster, columnParts}},
 		{"Pod", r.Pods, nil},
 	}
@@ -114,6 +128,11 @@ func WriteTables(w io.Writer, r Report, now time.Time) error {
 	}
 	for _, reason := range reasons {
 		fmt.Fprintf(&out, "  %s\n", printable(reason))
+	}
+	for _, i := range r.MeshIssuers {
+		if i.RotationMessage != "" {
+			fmt.Fprintf(&out, "Rotation: MeshIssuer %s: %s: %s\n", printable(i.Name), i.Rotation, printable(i.RotationMessage))
+		}
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(&out, "Note: %s\n", printable(note))
