@@ -20,8 +20,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/signet-kafka/signet/test/cluster/cache"
-
 	"github.com/signet-kafka/signet/test/cluster/internal/node"
 )
 
@@ -44,7 +42,8 @@ func command(out, progressOut io.Writer) *cobra.Command {
 		SilenceErrors:     true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 	}
-	root.AddCommand(upCommand(out, p), downCommand(p), statusCommand(out), loadCommand(p), logsCommand(out), envCommand(out), kafkaLibsCommand(out, p), guardCommand(), enterCommand(), insideCommand())
+	root.AddCommand(upCommand(out, p), downCommand(p), statusCommand(out), loadCommand(p), logsCommand(out), envCommand(out), guardCommand(), enterCommand(), insideCommand())
+	root.AddCommand(builtCommands(out, p)...)
 	return root
 }
 
@@ -250,29 +249,6 @@ func envCommand(out io.Writer) *cobra.Command {
 
 // quote makes one word of a shell's command line.
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
-
-// kafkaLibsCommand is for tests that start brokers of their own, without a cluster.
-func kafkaLibsCommand(out io.Writer, p *progress) *cobra.Command {
-	return &cobra.Command{
-		Use: "kafka-libs", Short: "Print the directory with Kafka's jars", Hidden: true, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			dir, err := cache.DefaultDir()
-			if err != nil {
-				return err
-			}
-			source, err := sourceDir()
-			if err != nil {
-				return err
-			}
-			jars, err := builder{cache: cache.New(dir, p.Printf), source: source, report: p.Printf}.kafkaJars(cmd.Context())
-			if err != nil {
-				return err
-			}
-			_, err = fmt.Fprintln(out, jars)
-			return err
-		},
-	}
-}
 
 func guardCommand() *cobra.Command {
 	return &cobra.Command{
