@@ -33,31 +33,42 @@ type suite struct {
 	args      []string
 	// maven marks a Maven module, whose tests are not Go's.
 	maven bool
+	// node marks the tests that share a node with Signet on it.
+	node bool
 	// prepare returns more environment for the tests; nil where they need none.
 	prepare func(ctx context.Context, root string) ([]string, error)
 }
 
 // stages run one after the other, in the order of what they need; the lanes of a stage side by side, each lane's suites
-// in their order. The tests of the cluster mostly wait for a node, which leaves the processors to plain Go and to Kafka.
+// in their order. The tests of the cluster mostly wait for a node, which leaves the processors to plain Go. The tests with
+// Kafka take the jar that the broker's make.
 var stages = [][][]suite{
 	{
-		{{name: "cluster", dir: "test/cluster", args: []string{"./..."}}},
 		{
-			{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./cmd", "./cmd/kubectl-signet/...", "./cmd/webhook/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/..."}},
+			{name: "cluster", dir: "test/cluster", args: []string{"./..."}},
+			{name: "broker", dir: "broker", maven: true},
+			{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules"}, prepare: kafkaLibs},
+			{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
+			{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
+		},
+		{
+			{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./cmd", "./cmd/kubectl-signet/...", "./cmd/webhook/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
 			{name: "images", dir: "images", args: []string{"./..."}},
 			{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
-			{name: "broker", dir: "broker", maven: true},
-			{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./principal", "./principal/rules"}, prepare: kafkaLibs},
+			{name: "api", dir: ".", args: []string{"./cmd/controller/..."}},
 		},
 	},
-	{{
-		{name: "api", dir: ".", args: []string{"./cmd/controller/..."}},
-		{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}},
-	}},
+	{
+		{
+			{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}, node: true},
+			{name: "attack", dir: ".", args: []string{"./test/attack/..."}, node: true},
+		},
+		{{name: "demo", dir: ".", args: []string{"./test/demo/..."}}},
+	},
 }
 
 func main() {
-	only := flag.String("only", "", "run one suite: unit, images, clients, cluster, broker, kafka, api or e2e; guarantees are then not checked")
+	only := flag.String("only", "", "run one suite, and do not check the guarantees: "+strings.Join(names(), ", "))
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -73,7 +84,7 @@ func run(ctx context.Context, only string) error {
 		return err
 	}
 	if only == "" && os.Geteuid() != 0 {
-		return errors.New("the tests start real Kubernetes nodes, which needs root for namespaces, mounts and iptables: run `sudo make test`, or what needs no root: go run ./test/run -only unit (images, clients, broker, kafka and api need none either)")
+		return errors.New("the tests start real Kubernetes nodes, which needs root for namespaces, mounts and iptables: run `sudo make test`, or what needs no root: go run ./test/run -only unit (nor do images, clients, broker, kafka, verifiers, stepca and api)")
 	}
 	results := Results{}
 	start := time.Now()
@@ -85,15 +96,7 @@ func run(ctx context.Context, only string) error {
 			lane = slices.DeleteFunc(slices.Clone(lane), func(s suite) bool { return only != "" && only != s.name })
 			ran = ran || len(lane) > 0
 			outcomes[i] = Results{}
-			side.Go(func() error {
-				for _, s := range lane {
-					fmt.Printf("== %s (%s after start)\n", s.name, time.Since(start).Round(time.Second))
-					if err := s.run(stage, root, outcomes[i]); err != nil {
-						return err
-					}
-				}
-				return nil
-			})
+			side.Go(func() error { return runLane(stage, root, lane, start, outcomes[i]) })
 		}
 		if err := side.Wait(); err != nil {
 			return err
@@ -124,6 +127,46 @@ func run(ctx context.Context, only string) error {
 	return nil
 }
 
+// names are those of the suites, in their order.
+func names() (all []string) {
+	for _, suites := range slices.Concat(stages...) {
+		for _, s := range suites {
+			all = append(all, s.name)
+		}
+	}
+	return all
+}
+
+// runLane runs suites one after the other. Those that need a node share one, which goes down after the last of them, and
+// with this process however that ends.
+func runLane(ctx context.Context, root string, suites []suite, start time.Time, results Results) (err error) {
+	var environment []string
+	for _, s := range suites {
+		fmt.Printf("== %s (%s after start)\n", s.name, time.Since(start).Round(time.Second))
+		var more []string
+		switch {
+		case s.node && environment == nil:
+			node, err := stack.Up(ctx, stack.Options{Name: fmt.Sprintf("test-%d", os.Getpid()), Progress: os.Stderr})
+			if err != nil {
+				return fmt.Errorf("prepare %s: %w", s.name, err)
+			}
+			defer func() { err = errors.Join(err, node.Down(context.WithoutCancel(ctx))) }()
+			environment = []string{stack.EnvCluster + "=" + node.Name, stack.EnvInstalled + "=true"}
+			more = environment
+		case s.node:
+			more = environment
+		case s.prepare != nil:
+			if more, err = s.prepare(ctx, root); err != nil {
+				return fmt.Errorf("prepare %s: %w", s.name, err)
+			}
+		}
+		if err := s.run(ctx, root, more, results); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // event is one line of go test -json (go doc test2json).
 type event struct {
 	Action, Package, Test, Output, ImportPath string
@@ -131,7 +174,7 @@ type event struct {
 }
 
 // run runs the suite, printing a line for each package, for each end-to-end test, and all output of what failed.
-func (s suite) run(ctx context.Context, root string, results Results) error {
+func (s suite) run(ctx context.Context, root string, environment []string, results Results) error {
 	if s.maven {
 		return runMaven(ctx, filepath.Join(root, s.dir), results, os.Stdout)
 	}
@@ -139,14 +182,7 @@ func (s suite) run(ctx context.Context, root string, results Results) error {
 	args := slices.Concat([]string{"test", "-json", "-count=1", "-timeout=60m", "-p=2"}, stack.BuildFlags, s.args)
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = filepath.Join(root, s.dir)
-	cmd.Env = slices.Concat(os.Environ(), stack.BuildEnv)
-	if s.prepare != nil {
-		environment, err := s.prepare(ctx, root)
-		if err != nil {
-			return fmt.Errorf("prepare %s: %w", s.name, err)
-		}
-		cmd.Env = append(cmd.Env, environment...)
-	}
+	cmd.Env = slices.Concat(os.Environ(), stack.BuildEnv, environment)
 	// The test process removes its cluster when it is interrupted; killing it would leave that to the cluster's guard.
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Stderr = os.Stderr
@@ -157,20 +193,32 @@ func (s suite) run(ctx context.Context, root string, results Results) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	read(out, results, s.name == "e2e" || s.name == "cluster")
+	read(out, results, s.node || s.name == "cluster")
 	if err := cmd.Wait(); err != nil && ctx.Err() != nil {
 		return ctx.Err()
 	}
 	return nil
 }
 
+// built returns how to make something that test/cluster knows how to make, and to name its path in a variable of the
+// environment.
+func built(what, variable string) func(ctx context.Context, root string) ([]string, error) {
+	return func(ctx context.Context, root string) ([]string, error) {
+		cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"run"}, stack.BuildFlags, []string{".", what})...)
+		cmd.Env = slices.Concat(os.Environ(), stack.BuildEnv)
+		cmd.Dir, cmd.Stderr = filepath.Join(root, "test", "cluster"), os.Stderr
+		out, err := cmd.Output()
+		if err != nil {
+			return nil, fmt.Errorf("cluster %s: %w", what, err)
+		}
+		return []string{variable + "=" + strings.TrimSpace(string(out))}, nil
+	}
+}
+
 // kafkaLibs names the jars from which tests start brokers of their own: Kafka's, and Signet's for brokers, which is
 // built if there is none yet.
 func kafkaLibs(ctx context.Context, root string) ([]string, error) {
-	cmd := exec.CommandContext(ctx, "go", slices.Concat([]string{"run"}, stack.BuildFlags, []string{".", "kafka-libs"})...)
-	cmd.Env = slices.Concat(os.Environ(), stack.BuildEnv)
-	cmd.Dir, cmd.Stderr = filepath.Join(root, "test", "cluster"), os.Stderr
-	out, err := cmd.Output()
+	environment, err := built("kafka-libs", "SIGNET_KAFKA_LIBS")(ctx, root)
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +230,7 @@ func kafkaLibs(ctx context.Context, root string) ([]string, error) {
 			return nil, fmt.Errorf("build broker/: %w", err)
 		}
 	}
-	return []string{"SIGNET_KAFKA_LIBS=" + strings.TrimSpace(string(out)), "SIGNET_BROKER_JAR=" + jar}, nil
+	return append(environment, "SIGNET_BROKER_JAR="+jar), nil
 }
 
 // read follows go test -json.
