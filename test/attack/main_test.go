@@ -400,18 +400,20 @@ func (a answer) object() string {
 	return a.kind + " " + a.namespace + "/" + a.name
 }
 
+// text is what the requester is told.
+func (a answer) text() string { return cmp.Or(a.message, opaque) }
+
 // denied waits until the request is denied, and holds that nothing was signed, that the requester is told no more than the
 // answer's words, and that the audit log has them with the requester.
 func (a answer) denied(t *testing.T) {
 	t.Helper()
-	message := cmp.Or(a.message, opaque)
 	var o object
 	eventually(t, a.object()+" is denied", func() (bool, string) {
 		o = get(t, a.namespace, a.kind, a.name)
 		return o.condition("Denied").Status == "True", fmt.Sprintf("%+v", o.Status)
 	})
-	if c := o.condition("Denied"); c.Reason != a.reason || c.Message != message {
-		t.Errorf("%s: %s: %q, want %s: %q", a.object(), c.Reason, c.Message, a.reason, message)
+	if c := o.condition("Denied"); c.Reason != a.reason || c.Message != a.text() {
+		t.Errorf("%s: %s: %q, want %s: %q", a.object(), c.Reason, c.Message, a.reason, a.text())
 	}
 	a.unsigned(t, o)
 	a.audited(t, "denied")
@@ -424,7 +426,7 @@ func (a answer) unsigned(t *testing.T, o object) {
 		t.Errorf("%s carries a certificate", a.object())
 	}
 	for _, c := range o.Status.Conditions {
-		if c.Type != "Approved" && c.Message != a.message && c.Message != a.reason+": "+a.message {
+		if c.Type != "Approved" && c.Message != a.text() && c.Message != a.reason+": "+a.text() {
 			t.Errorf("%s: condition %s says %q", a.object(), c.Type, c.Message)
 		}
 	}

@@ -4,7 +4,6 @@
 package attack
 
 import (
-	"cmp"
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
@@ -125,14 +124,13 @@ func TestApprovalBySomebodyElse(t *testing.T) {
 // failed waits until a request that was approved is refused all the same.
 func (a answer) failed(t *testing.T, conditionType string) {
 	t.Helper()
-	message := cmp.Or(a.message, opaque)
 	var o object
 	eventually(t, a.object()+" fails", func() (bool, string) {
 		o = get(t, a.namespace, a.kind, a.name)
 		return o.condition(conditionType).Status == "True", fmt.Sprintf("%+v", o.Status)
 	})
-	if c := o.condition(conditionType); c.Reason != a.reason || c.Message != message || o.condition("Approved").Status != "True" {
-		t.Errorf("%s: %+v, want %s: %q beside the approval", a.object(), o.Status.Conditions, a.reason, a.message)
+	if c := o.condition(conditionType); c.Reason != a.reason || c.Message != a.text() || o.condition("Approved").Status != "True" {
+		t.Errorf("%s: %+v, want %s: %q beside the approval", a.object(), o.Status.Conditions, a.reason, a.text())
 	}
 	a.unsigned(t, o)
 	a.audited(t, "denied")
