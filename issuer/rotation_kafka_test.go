@@ -335,6 +335,7 @@ func (w *rotationWorld) accepted(certificate *tls.Certificate) bool {
 // never restarted: by a new certificate of the same key, as Istio's own rotation does, and by a new key. No request fails,
 // and in the end the broker accepts nothing below the former roots.
 func TestKafkaRotationUnderLoad(t *testing.T) {
+	t.Parallel()
 	ctrl.SetLogger(logr.Discard())
 	for _, mode := range []v1alpha1.CAMode{v1alpha1.ModeIntermediate, v1alpha1.ModeDirect} {
 		t.Run(string(mode), func(t *testing.T) {

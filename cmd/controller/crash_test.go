@@ -131,7 +131,7 @@ func start(ctx context.Context, t *testing.T, restConfig *rest.Config, limit int
 
 // TestControllerKilledBetweenAnyTwoWrites kills the controller after its first, second, third … write for a new
 // KafkaUser, starts another one, and compares what there is in the end with what an undisturbed controller makes.
-func TestControllerKilledBetweenAnyTwoWrites(t *testing.T) {
+func TestControllerKilledBetweenAnyTwoWrites(t *testing.T) { //nolint:tparallel // one controller after the other
 	t.Parallel()
 	s, restConfig := controlPlane(t, "crash")
 	prepare(t, s)

@@ -22,7 +22,7 @@ import (
 // TestControllerKilledBetweenAnyTwoWritesOfARotation replaces the mesh CA, kills the controller after its first, second,
 // third … write of the way to the new CA and again of the way away from the old one, starts another one, and holds that
 // at every such moment what signs is in every bundle, and that it all ends with the new root alone.
-func TestControllerKilledBetweenAnyTwoWritesOfARotation(t *testing.T) {
+func TestControllerKilledBetweenAnyTwoWritesOfARotation(t *testing.T) { //nolint:tparallel // one controller after the other
 	t.Parallel() // beside the others, each with an API server of its own
 	s, restConfig := controlPlane(t, "rotation")
 	prepare(t, s)
