@@ -14,7 +14,6 @@ import (
 	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -96,21 +95,7 @@ func (r *AdminCertificates) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		},
 		Spec: spec,
 	}
-	applied, err := applyObject(ctx, r.Client, want)
-	if err != nil {
-		return ctrl.Result{}, err
-	}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(applied.Object, &have); err != nil {
-		return ctrl.Result{}, fmt.Errorf("read back certificate %s: %w", key, err)
-	}
-	if DifferingField(have.Spec, spec) == "" {
-		return ctrl.Result{}, nil
-	}
-	have.Spec = spec // others added fields, which an apply leaves
-	if err := r.Client.Update(ctx, &have, fieldOwner); err != nil {
-		return ctrl.Result{}, fmt.Errorf("restore certificate %s: %w", key, err)
-	}
-	return ctrl.Result{}, nil
+	return ctrl.Result{}, applyCertificate(ctx, r.Client, want)
 }
 
 // ReadAdminCertificate reads Signet's own certificate of a cluster from the Secret that cert-manager keeps. reader is a

@@ -6,6 +6,7 @@ package certs
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -13,7 +14,6 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
@@ -29,6 +29,9 @@ type Authorities struct {
 	live      client.Reader
 	writer    client.Client
 	namespace string
+
+	// reserving is held while Reserve writes.
+	reserving sync.Mutex
 
 	mu      sync.Mutex
 	decoded map[string]decodedRecord
@@ -99,7 +102,7 @@ func (a *Authorities) read(ctx context.Context, reader client.Reader, issuer str
 func (a *Authorities) Change(ctx context.Context, issuer string, change func(Record) (Record, bool, error)) (Record, error) {
 	var secret corev1.Secret
 	record, err := a.read(ctx, a.live, issuer, &secret)
-	if err != nil && ReasonOf(err) != v1alpha1.ReasonIssuerNotReady {
+	if err != nil && !errors.Is(err, ErrNotSetUp) {
 		return Record{}, err
 	}
 	next, changed, err := change(record)
@@ -162,10 +165,13 @@ func (a *Authorities) Names(ctx context.Context) ([]string, error) {
 // another CA signs by now, else worth a retry.
 func (a *Authorities) Reserve(ctx context.Context, issuer string, authority *Authority, notAfter time.Time) error {
 	certificate := Fingerprint(authority.CA.Certificate.Raw)
-	a.mu.Lock()
-	m := a.marks[issuer]
-	a.mu.Unlock()
-	if m.certificate == certificate && !notAfter.After(m.until) {
+	if a.isReserved(issuer, certificate, notAfter) {
+		return nil
+	}
+	// One writes for all who are signing at the moment; they would only get into each other's way.
+	a.reserving.Lock()
+	defer a.reserving.Unlock()
+	if a.isReserved(issuer, certificate, notAfter) {
 		return nil
 	}
 	var until time.Time
@@ -183,15 +189,19 @@ func (a *Authorities) Reserve(ctx context.Context, issuer string, authority *Aut
 		return r, true, nil
 	})
 	if err != nil {
-		if apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err) {
-			return fmt.Errorf("reserve: %w", err)
-		}
 		return err
 	}
 	a.mu.Lock()
 	a.marks[issuer] = mark{certificate: certificate, until: until}
 	a.mu.Unlock()
 	return nil
+}
+
+func (a *Authorities) isReserved(issuer, certificate string, notAfter time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	m := a.marks[issuer]
+	return m.certificate == certificate && !notAfter.After(m.until)
 }
 
 // TrustSource returns an event source that asks for requests when the roots that MeshIssuers' verifiers have to trust

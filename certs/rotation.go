@@ -130,14 +130,14 @@ func PlanRotation(r Record, source Source, missing []string, settings RotationSe
 		}
 		return RotationPlan{
 			Message: "the former CA stays trusted until its last certificate has expired, at " + until.UTC().Format(time.RFC3339),
-			Recheck: soonest(until, renewAt(r.Signing)),
+			Recheck: Soonest(until, renewAt(r.Signing)),
 		}
 	case v1alpha1.RotationRetiring:
 		switch settled := r.Since.Add(settings.Settle); {
 		case len(missing) > 0:
 			return RotationPlan{Message: "waits until these no longer hold the former root: " + some(missing), Recheck: now.Add(settings.Observe)}
 		case now.Before(settled):
-			return RotationPlan{Message: "no bundle holds the former root any more", Recheck: soonest(settled, now.Add(settings.Observe))}
+			return RotationPlan{Message: "no bundle holds the former root any more", Recheck: Soonest(settled, now.Add(settings.Observe))}
 		}
 		return RotationPlan{Step: StepSettle}
 	}
@@ -184,7 +184,7 @@ func planDistributing(r Record, missing []string, settings RotationSettings, now
 	case now.Before(r.TrustedSince.Add(settings.Settle)):
 		return RotationPlan{
 			Message: "the new root is in every bundle and every broker accepts it; it signs from " + r.TrustedSince.Add(settings.Settle).UTC().Format(time.RFC3339),
-			Recheck: soonest(r.TrustedSince.Add(settings.Settle), now.Add(settings.Observe)),
+			Recheck: Soonest(r.TrustedSince.Add(settings.Settle), now.Add(settings.Observe)),
 		}
 	}
 	return RotationPlan{Step: StepPromote}
@@ -339,8 +339,8 @@ func latest(a, b time.Time) time.Time {
 	return b
 }
 
-// soonest returns the earlier of two times, of which zero means never.
-func soonest(a, b time.Time) time.Time {
+// Soonest returns the earlier of two times, of which zero means never.
+func Soonest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}

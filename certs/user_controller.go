@@ -270,7 +270,7 @@ func (r *UserController) write(ctx context.Context, f *UserFacts) error {
 	}
 	for _, want := range writes {
 		want.TypeMeta = metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"}
-		if _, err := r.apply(ctx, want); err != nil {
+		if _, err := applyObject(ctx, r.Client, want); err != nil {
 			return err
 		}
 	}
@@ -281,13 +281,13 @@ func (r *UserController) write(ctx context.Context, f *UserFacts) error {
 		return nil
 	}
 	certificate.TypeMeta = metav1.TypeMeta{APIVersion: cmv1.SchemeGroupVersion.String(), Kind: "Certificate"}
-	return r.applyCertificate(ctx, certificate)
+	return applyCertificate(ctx, r.Client, certificate)
 }
 
 // applyCertificate applies the Certificate, and replaces its spec where others added fields to it: an apply alone leaves
 // those, and the issuer signs only for a Certificate that is exactly what Signet makes.
-func (r *UserController) applyCertificate(ctx context.Context, want *cmv1.Certificate) error {
-	applied, err := r.apply(ctx, want)
+func applyCertificate(ctx context.Context, writer client.Client, want *cmv1.Certificate) error {
+	applied, err := applyObject(ctx, writer, want)
 	if err != nil {
 		return err
 	}
@@ -301,17 +301,13 @@ func (r *UserController) applyCertificate(ctx context.Context, want *cmv1.Certif
 	}
 	ctrl.LoggerFrom(ctx).Info("certificate was changed by somebody else; restoring it", "certificate", client.ObjectKeyFromObject(want).String(), "field", field)
 	have.Spec = want.Spec
-	if err := r.Client.Update(ctx, &have, fieldOwner); err != nil {
+	if err := writer.Update(ctx, &have, fieldOwner); err != nil {
 		return fmt.Errorf("restore certificate %s: %w", want.Name, err)
 	}
 	return nil
 }
 
-// apply writes the object by server-side apply and returns it as it is then.
-func (r *UserController) apply(ctx context.Context, object client.Object) (*unstructured.Unstructured, error) {
-	return applyObject(ctx, r.Client, object)
-}
-
+// applyObject writes the object by server-side apply and returns it as it is then.
 func applyObject(ctx context.Context, writer client.Client, object client.Object) (*unstructured.Unstructured, error) {
 	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(object)
 	if err != nil {

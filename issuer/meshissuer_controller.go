@@ -115,10 +115,10 @@ func (r *MeshIssuerController) Reconcile(ctx context.Context, req ctrl.Request) 
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
 	if issuer.Spec.CA.StepCA != nil {
-		recheckAt = soonest(recheckAt, now.Add(stepRootsPeriod))
+		recheckAt = certs.Soonest(recheckAt, now.Add(stepRootsPeriod))
 	}
 	if errors.Is(sourceProblem, certs.ErrCANotYetValid) || sourceProblem != nil && issuer.Spec.CA.StepCA != nil {
-		recheckAt = soonest(recheckAt, now.Add(time.Minute))
+		recheckAt = certs.Soonest(recheckAt, now.Add(time.Minute))
 	}
 	if recheckAt.IsZero() {
 		return ctrl.Result{}, nil
@@ -202,7 +202,7 @@ func (r *MeshIssuerController) rotate(ctx context.Context, issuer *v1alpha1.Mesh
 			return record, plan, err
 		}
 		if plan.Step == certs.StepNone || record.Signing == nil {
-			if record.Signing != nil {
+			if record.Signing != nil && !waitsForVerifiers(record.Phase) { // else missing just did
 				err = r.Verifiers.Publish(ctx, issuer, record.Trusted())
 			}
 			return record, plan, err
@@ -213,9 +213,14 @@ func (r *MeshIssuerController) rotate(ctx context.Context, issuer *v1alpha1.Mesh
 	return certs.Record{}, plan, fmt.Errorf("meshissuer %s: its rotation does not come to rest", issuer.Name)
 }
 
+// waitsForVerifiers tells whether a phase ends by what verifiers trust.
+func waitsForVerifiers(phase v1alpha1.RotationPhase) bool {
+	return phase == v1alpha1.RotationDistributing || phase == v1alpha1.RotationRetiring
+}
+
 // missing asks the verifiers while the phase waits for them.
 func (r *MeshIssuerController) missing(ctx context.Context, issuer *v1alpha1.MeshIssuer, record certs.Record) ([]string, error) {
-	if record.Phase != v1alpha1.RotationDistributing && record.Phase != v1alpha1.RotationRetiring {
+	if !waitsForVerifiers(record.Phase) {
 		return nil, nil
 	}
 	if err := r.Verifiers.Publish(ctx, issuer, record.Trusted()); err != nil {
@@ -294,7 +299,7 @@ func AssessIssuer(a Assessment, now time.Time) (metav1.Condition, v1alpha1.MeshI
 			c.Reason, c.Message = certs.ReasonOf(a.Problem), a.Problem.Error()
 		}
 		if ca != nil && now.Before(ca.Certificate.NotBefore) {
-			recheckAt = soonest(recheckAt, ca.Certificate.NotBefore)
+			recheckAt = certs.Soonest(recheckAt, ca.Certificate.NotBefore)
 		}
 		return c, status, recheckAt
 	}
@@ -304,7 +309,7 @@ func AssessIssuer(a Assessment, now time.Time) (metav1.Condition, v1alpha1.MeshI
 	if a.SourceProblem != nil {
 		c.Message += "; that CA cannot be renewed at the moment: " + a.SourceProblem.Error()
 	}
-	return c, status, soonest(recheckAt, end.Add(-minimumLife+time.Second))
+	return c, status, certs.Soonest(recheckAt, end.Add(-minimumLife+time.Second))
 }
 
 func describeCA(c *x509.Certificate) *v1alpha1.CAStatus {
@@ -409,12 +414,4 @@ func subjectOf(c *x509.Certificate) string {
 		return c.Subject.String()
 	}
 	return name.String()
-}
-
-// soonest returns the earlier of two times, of which zero means never.
-func soonest(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }

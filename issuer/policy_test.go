@@ -19,6 +19,7 @@ import (
 	mathrand "math/rand/v2"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -211,6 +212,26 @@ func attribute(oid asn1.ObjectIdentifier, value any) pkix.AttributeTypeAndValue 
 	return pkix.AttributeTypeAndValue{Type: oid, Value: value}
 }
 
+// checkDenied holds that a request is denied for good, for this reason, and that the requester learns nothing, unless the
+// reason is one of those that say how to do it right.
+func checkDenied(t *testing.T, grant *Grant, refusal *Refusal, reason string, helpful ...string) {
+	t.Helper()
+	if grant != nil || refusal == nil {
+		t.Fatalf("granted %+v", grant)
+	}
+	if refusal.Kind != Permanent || refusal.Reason != reason {
+		t.Errorf("refused as %d %s (%s), want permanent %s", refusal.Kind, refusal.Reason, refusal.Detail, reason)
+	}
+	switch {
+	case !slices.Contains(helpful, reason):
+		if refusal.Answer != opaque {
+			t.Errorf("the requester learns: %s", refusal.Answer)
+		}
+	case len(refusal.Answer) > 300:
+		t.Errorf("an answer of %d bytes", len(refusal.Answer))
+	}
+}
+
 func TestDecideRefusesAttacks(t *testing.T) {
 	cn, ou, o := asn1.ObjectIdentifier{2, 5, 4, 3}, asn1.ObjectIdentifier{2, 5, 4, 11}, asn1.ObjectIdentifier{2, 5, 4, 10}
 	csr := func(change func(*x509.CertificateRequest)) func(*testing.T, *Facts) {
@@ -365,15 +386,7 @@ func TestDecideRefusesAttacks(t *testing.T) {
 			f := honest(t, p256(t))
 			attack.do(t, &f)
 			grant, refusal := decide(f)
-			if grant != nil || refusal == nil {
-				t.Fatalf("granted %+v", grant)
-			}
-			if refusal.Kind != Permanent || refusal.Reason != attack.reason {
-				t.Errorf("refused as %d %s (%s), want permanent %s", refusal.Kind, refusal.Reason, refusal.Detail, attack.reason)
-			}
-			if refusal.Answer != opaque && attack.reason != ReasonUnsupportedKeyType {
-				t.Errorf("the requester learns: %s", refusal.Answer)
-			}
+			checkDenied(t, grant, refusal, attack.reason, ReasonUnsupportedKeyType)
 		})
 	}
 }

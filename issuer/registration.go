@@ -20,7 +20,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
@@ -260,6 +262,21 @@ func (a *announced) first(key client.ObjectKey, text string) bool {
 	}
 	a.said[key] = text
 	return true
+}
+
+// keepOpen answers for a request that is neither signed nor denied: one that waits is announced once and looked at again,
+// one on whose way something failed is an error and is decided anew.
+func (a *announced) keepOpen(request client.Object, refusal *Refusal, record func(Audit), recorder events.EventRecorder) (ctrl.Result, error) {
+	key := client.ObjectKeyFromObject(request)
+	if refusal.Kind == Retry {
+		record(Audit{Outcome: Retries, Reason: refusal.Reason, Detail: refusal.Detail})
+		return ctrl.Result{}, fmt.Errorf("request %s: %w", key, refusal)
+	}
+	if a.first(key, refusal.Error()) {
+		record(Audit{Outcome: Waits, Reason: refusal.Reason, Detail: refusal.Detail})
+		recorder.Eventf(request, nil, corev1.EventTypeWarning, "Pending", "Wait", "%s: %s", refusal.Reason, refusal.Answer)
+	}
+	return ctrl.Result{RequeueAfter: recheck}, nil
 }
 
 func (a *announced) forget(key client.ObjectKey) {

@@ -77,18 +77,10 @@ func (r *SigningController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	if refusal == nil {
 		return ctrl.Result{}, client.IgnoreNotFound(r.writeIssued(ctx, facts, grant, signed))
 	}
-	switch refusal.Kind {
-	case Permanent:
+	if refusal.Kind == Permanent {
 		return ctrl.Result{}, client.IgnoreNotFound(r.writeDenied(ctx, facts, refusal))
-	case Retry:
-		r.record(facts, Audit{Outcome: Retries, Reason: refusal.Reason, Detail: refusal.Detail})
-		return ctrl.Result{}, fmt.Errorf("certificatesigningrequest %s: %w", request.Name, refusal)
 	}
-	if r.waiting.first(req.NamespacedName, refusal.Error()) {
-		r.record(facts, Audit{Outcome: Waits, Reason: refusal.Reason, Detail: refusal.Detail})
-		r.Recorder.Eventf(&request, nil, corev1.EventTypeWarning, "Pending", "Wait", "%s: %s", refusal.Reason, refusal.Answer)
-	}
-	return ctrl.Result{RequeueAfter: recheck}, nil
+	return r.waiting.keepOpen(&request, refusal, func(a Audit) { r.record(facts, a) }, r.Recorder)
 }
 
 // facts asks the API server itself: these requests are few.
