@@ -176,11 +176,15 @@ func (o *OwnCertificates) sign(ctx context.Context, cluster *v1alpha1.KafkaClust
 		Outcome: Issued, Requester: "signet-controller", Object: "KafkaCluster " + client.ObjectKeyFromObject(cluster).String(), Issuer: issuer.Name, Reason: "Controller",
 		Grant: &grant, Signed: signed,
 	}.Log(o.log)
-	chain := [][]byte{signed.Certificate.Raw}
+	leaf, err := x509.ParseCertificate(signed.Certificate.Raw)
+	if err != nil {
+		return nil, nil, fmt.Errorf("read the certificate of kafkacluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
+	}
+	chain := [][]byte{leaf.Raw}
 	for _, c := range signed.Intermediates {
 		chain = append(chain, c.Raw)
 	}
-	return &tls.Certificate{Certificate: chain, PrivateKey: private, Leaf: signed.Certificate}, signed, nil
+	return &tls.Certificate{Certificate: chain, PrivateKey: private, Leaf: leaf}, signed, nil
 }
 
 // Request returns a certificate request for exactly this identity, signed with the key.

@@ -193,7 +193,7 @@ func (w *rotationWorld) sign() (*tls.Certificate, error) {
 	for _, c := range signed.Intermediates {
 		chain = append(chain, c.Raw)
 	}
-	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: signed.Certificate}, nil
+	return &tls.Certificate{Certificate: chain, PrivateKey: key}, nil
 }
 
 // client connects as the certificate that current returns at each handshake, and counts handshakes.

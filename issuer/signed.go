@@ -33,7 +33,7 @@ var harmlessExtensions = []asn1.ObjectIdentifier{
 
 // checkSigned tells whether the certificate that a CA returned is what the policy granted: the same subject, byte for byte,
 // the one URI as its only name, the same key, no CA, for nothing but client authentication, and valid no longer. It is
-// asked about the answer of every back end. Errors wrap errNotAsGranted.
+// asked about the answer of every CA that decides for itself. Errors wrap errNotAsGranted.
 func checkSigned(got, want *x509.Certificate) error {
 	if err := compareSigned(got, want); err != nil {
 		return fmt.Errorf("%w: %w", errNotAsGranted, err)

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/smallstep/certificates/cas/apiv1"
-	"github.com/smallstep/certificates/cas/softcas"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
@@ -35,7 +34,8 @@ type Signer struct {
 
 // Signed is a signed certificate.
 type Signed struct {
-	// Certificate is the leaf.
+	// Certificate is the leaf: its DER is in Raw. Of one that was signed in this process the other fields are those of the
+	// template that it was made from.
 	Certificate *x509.Certificate
 	// Chain is the leaf and its intermediates, without the root (PEM).
 	Chain []byte
@@ -47,16 +47,12 @@ type Signed struct {
 	CA *x509.Certificate
 }
 
-// NewSigner returns a Signer for a CA whose key is in this process (smallstep's softcas). reserve may be nil, for a CA
+// NewSigner returns a Signer for a CA whose key is in this process. reserve may be nil, for a CA
 // whose certificates nobody keeps count of.
 func NewSigner(ctx context.Context, ca *certs.CA, reserve func(context.Context, time.Time) error) (*Signer, error) {
-	cas, err := softcas.New(ctx, apiv1.Options{
-		Type:             apiv1.SoftCAS,
-		CertificateChain: append([]*x509.Certificate{ca.Certificate}, ca.Intermediates...),
-		Signer:           ca.Key,
-	})
+	cas, err := newSoftCA(ctx, ca)
 	if err != nil {
-		return nil, fmt.Errorf("set up the CA: %w", err)
+		return nil, err
 	}
 	return signerWith(ca, cas, reserve), nil
 }
@@ -84,7 +80,7 @@ func (s *Signer) Usable(now time.Time) error {
 }
 
 // Sign signs what a grant allows. A refusal says that the CA cannot at the moment, or not this; an error is worth a
-// retry. Whatever the CA answers is compared with the grant before anybody sees it.
+// retry. What another CA answers is compared with the grant before anybody sees it.
 func (s *Signer) Sign(ctx context.Context, g Grant, now time.Time) (*Signed, *Refusal, error) {
 	if err := s.Usable(now); err != nil {
 		return nil, wait(v1alpha1.ReasonCAExpired, "%s", err), nil
@@ -110,8 +106,10 @@ func (s *Signer) Sign(ctx context.Context, g Grant, now time.Time) (*Signed, *Re
 		return nil, nil, fmt.Errorf("sign the certificate of %s: %w", g.Identity.Subject, err)
 	}
 	leaf := response.Certificate
-	if err := checkSigned(leaf, template); err != nil {
-		return nil, nil, fmt.Errorf("sign the certificate of %s: %w", g.Identity.Subject, err)
+	if s.remote {
+		if err := checkSigned(leaf, template); err != nil {
+			return nil, nil, fmt.Errorf("sign the certificate of %s: %w", g.Identity.Subject, err)
+		}
 	}
 	signed := &Signed{Certificate: leaf, Intermediates: s.ca.Intermediates, Roots: s.roots, CA: s.ca.Certificate}
 	intermediates := s.intermediates

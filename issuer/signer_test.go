@@ -140,6 +140,9 @@ func TestSignVerifies(t *testing.T) {
 				t.Errorf("signed with %s", leaf.SignatureAlgorithm)
 			}
 			checkLeaf(t, leaf, grant)
+			if err := checkSigned(leaf, signed.Certificate); err != nil {
+				t.Errorf("not what the template says: %v", err)
+			}
 			roots, intermediates := x509.NewCertPool(), x509.NewCertPool()
 			roots.AppendCertsFromPEM(signed.Roots)
 			for _, c := range chain[1:] {

@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -143,9 +144,10 @@ const (
 	batch    = 25
 )
 
-// measure returns the line. The time is what this process spends on a processor, the garbage collector included: the rate
-// is that of one core, and does not depend on who else wants it.
+// measure returns the line. The time is what this process spends on one processor, the garbage collector included: the
+// rate is that of one core, and does not depend on who else wants it.
 func (w work) measure() (string, error) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1)) // else the garbage collector spins on the core that is left over
 	var took [2][]float64
 	for begin := time.Now(); time.Since(begin) < workTime; {
 		for i, f := range []func() error{w.subject, w.baseline} {

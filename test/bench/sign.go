@@ -25,8 +25,7 @@ import (
 )
 
 // signPairs compare what Signet does for the certificate of a pod, from the facts to the PEM of the chain (policy, template,
-// softcas, the comparison with the grant), with the one call of crypto/x509 that no issuer can do without, under the same
-// CA key. Not in it is what every signer does before it decides and the API server does again: to parse the request and to
+// signature), with the one call of crypto/x509 that no issuer can do without, under the same CA key. Not in it is what every signer does before it decides and the API server does again: to parse the request and to
 // verify its proof of possession.
 func signPairs(ctx context.Context) ([]work, error) {
 	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
