@@ -56,9 +56,17 @@ func ParseCSR(text []byte) (*x509.CertificateRequest, error) {
 	case len(bytes.TrimSpace(rest)) > 0 || !bytes.HasPrefix(bytes.TrimSpace(text), []byte("-----BEGIN")):
 		return nil, errors.New("something stands before or after the certificate request")
 	}
-	return parseDER(block.Bytes)
+	csr, err := parseDER(block.Bytes)
+	if err != nil {
+		return nil, err
+	}
+	if err := csr.CheckSignature(); err != nil {
+		return nil, fmt.Errorf("the certificate request is not signed with its own key: %w", err)
+	}
+	return csr, nil
 }
 
+// parseDER reads a certificate request; whether its sender holds the private key is for the caller to see.
 func parseDER(der []byte) (*x509.CertificateRequest, error) {
 	if len(der) > maxCSRBytes {
 		return nil, fmt.Errorf("the certificate request has %d bytes; at most %d are read", len(der), maxCSRBytes)
@@ -69,9 +77,6 @@ func parseDER(der []byte) (*x509.CertificateRequest, error) {
 	}
 	if key, ok := csr.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxRSABits {
 		return nil, fmt.Errorf("the certificate request has an RSA key of %d bits; at most %d are read", key.N.BitLen(), maxRSABits)
-	}
-	if err := csr.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("the certificate request is not signed with its own key: %w", err)
 	}
 	return csr, nil
 }

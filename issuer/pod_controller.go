@@ -152,6 +152,8 @@ func (r *PodController) facts(ctx context.Context, reader client.Reader, request
 	if f.UserFacts, err = readUser(ctx, reader, user, issuer); err != nil {
 		return f, err
 	}
+	// That the kubelet holds the key was verified by the API server when it admitted the request (KEP-4317), as were the pod,
+	// the node and the service account in it.
 	csr, problem := parseDER(request.Spec.StubPKCS10Request)
 	f.Asked, err = r.Authority.examine(ctx, csr, problem, f.Issuer)
 	return f, err

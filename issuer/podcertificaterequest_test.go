@@ -182,10 +182,6 @@ func TestDecidePodRefusesAttacks(t *testing.T) {
 		"something behind it": {ReasonMalformed, func(_ *testing.T, f *PodFacts) {
 			f.Request.Spec.StubPKCS10Request = append(f.Request.Spec.StubPKCS10Request, 0)
 		}},
-		"somebody else's public key": {ReasonMalformed, func(t *testing.T, f *PodFacts) {
-			block, _ := pem.Decode(swapKey(t, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: f.Request.Spec.StubPKCS10Request}), &p256(t).PublicKey))
-			f.Request.Spec.StubPKCS10Request = block.Bytes
-		}},
 
 		"RSA, not allowed": {ReasonUnsupportedKeyType, key(func() (crypto.Signer, error) { return rsaKey(t), nil })},
 		"P-521":            {ReasonUnsupportedKeyType, key(func() (crypto.Signer, error) { return ecdsa.GenerateKey(elliptic.P521(), rand.Reader) })},

@@ -96,6 +96,8 @@ func run(ctx context.Context, o options) error {
 	// The default of 20 requests a second would make a thousand new users wait for minutes.
 	// Signing for pods is one write each, at up to a thousand a second; the API server defends itself (KEP-1040).
 	config.QPS, config.Burst = 2000, 4000
+	// It would have the API server compress every event of a watch, which costs more than the bytes within a cluster.
+	config.DisableCompression = true
 	mgr, err := ctrl.NewManager(config, managerOptions(o))
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ package attack
 import (
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -265,6 +266,11 @@ func TestHandMadePodCertificateRequest(t *testing.T) {
 		stolen := decode(t, get(t, stage.victim, "certificaterequest", "orders-kafka-tls-1").Spec.Request)
 		a := podRequest(t, derOf(t, stolen))
 		a.denied(t)
+	})
+	t.Run("of a node with a key that it does not hold", func(t *testing.T) {
+		forged := slices.Clone(empty)
+		forged[len(forged)-1] ^= 1 // the end of the signature
+		forbidden(t, node, podRequestManifest(t, stage.home, unique("request"), carrier(t), "default", forged), "invalid signature", create...)
 	})
 	mustAs(t, mallory, kafkaUserManifest(stage.home, bound, "workload: {serviceAccountName: "+trusted+"}"), "create", "-f", "-")
 	kubectl(t, "-n", stage.home, "wait", "--for=condition=Ready", "kafkauser/"+bound, "--timeout=60s")
