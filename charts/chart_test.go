@@ -37,6 +37,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/mutate"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files and the table of values in README.md")
@@ -415,10 +416,13 @@ func matchConditions(t *testing.T, conditions []admissionregistrationv1.MatchCon
 }
 
 func TestWhichPodsDependOnTheWebhook(t *testing.T) {
-	webhook := objects[admissionregistrationv1.MutatingWebhookConfiguration](t, mustRender(t, renderings["default"]...), "MutatingWebhookConfiguration")[0].Webhooks[0]
-	if webhook.ClientConfig.CABundle != nil {
-		t.Error("caBundle is set: Helm and the controller would fight over it")
+	webhooks := objects[admissionregistrationv1.MutatingWebhookConfiguration](t, mustRender(t, renderings["default"]...), "MutatingWebhookConfiguration")[0].Webhooks
+	for _, webhook := range webhooks {
+		if webhook.ClientConfig.CABundle != nil {
+			t.Errorf("%s: caBundle is set: Helm and the controller would fight over it", webhook.Name)
+		}
 	}
+	webhook, byWorkload := webhooks[0], webhooks[1]
 	for name, tc := range map[string]struct {
 		annotations map[string]any
 		want        bool
@@ -436,33 +440,63 @@ func TestWhichPodsDependOnTheWebhook(t *testing.T) {
 			if tc.annotations != nil {
 				metadata["annotations"] = tc.annotations
 			}
-			if got := matchConditions(t, webhook.MatchConditions, map[string]any{"object": map[string]any{"metadata": metadata}}); got != tc.want {
+			vars := map[string]any{"object": map[string]any{"metadata": metadata}}
+			if got := matchConditions(t, webhook.MatchConditions, vars); got != tc.want {
 				t.Errorf("reaches the webhook: %v, want %v", got, tc.want)
+			}
+			// Where workloads opt in, all come but those that opted out.
+			if got := matchConditions(t, byWorkload.MatchConditions, vars); got != (tc.annotations["kafka.signet.dev/inject"] != "false") {
+				t.Errorf("in a namespace with the label: reaches the webhook: %v", got)
 			}
 		})
 	}
 }
 
 func TestWhichNamespacesDependOnTheWebhook(t *testing.T) {
-	webhook := objects[admissionregistrationv1.MutatingWebhookConfiguration](t, mustRender(t, renderings["default"]...), "MutatingWebhookConfiguration")[0].Webhooks[0]
+	rendered := mustRender(t, renderings["default"]...)
+	webhooks := objects[admissionregistrationv1.MutatingWebhookConfiguration](t, rendered, "MutatingWebhookConfiguration")[0].Webhooks
+	guard := policy(t, rendered, "signet-pods")
 	for name, tc := range map[string]struct {
 		labels map[string]string
-		want   bool
+		want   string // the path of the one webhook for its pods
 	}{
-		"shop":                  {nil, true},
-		"kube-system":           {nil, false},
-		"signet-system":         {nil, false},
-		"disabled by its label": {map[string]string{"kafka.signet.dev/inject": "disabled"}, false},
-		"enabled by its label":  {map[string]string{"kafka.signet.dev/inject": "enabled"}, true},
+		"shop":                           {nil, mutate.PathPods},
+		"kube-system":                    {nil, ""},
+		"signet-system":                  {nil, ""},
+		"disabled by its label":          {map[string]string{v1alpha1.LabelInject: v1alpha1.InjectDisabled}, ""},
+		"enabled by its label":           {map[string]string{v1alpha1.LabelInject: v1alpha1.InjectEnabled}, mutate.PathWorkloadPods},
+		"labelled with something else":   {map[string]string{v1alpha1.LabelInject: "true"}, mutate.PathPods},
+		"disabled by another's label":    {map[string]string{"istio-injection": "disabled"}, mutate.PathPods},
+		"enabled by a label of our name": {map[string]string{"inject": v1alpha1.InjectEnabled}, mutate.PathPods},
 	} {
 		t.Run(name, func(t *testing.T) {
 			set := map[string]string{"kubernetes.io/metadata.name": name}
 			maps.Copy(set, tc.labels)
-			if got := selects(t, webhook.NamespaceSelector, set); got != tc.want {
-				t.Errorf("selected: %v, want %v", got, tc.want)
+			var got []string
+			for _, webhook := range webhooks {
+				if selects(t, webhook.NamespaceSelector, set) {
+					got = append(got, *webhook.ClientConfig.Service.Path)
+				}
+			}
+			if strings.Join(got, " ") != tc.want {
+				t.Errorf("its pods go to %q, want %q", got, tc.want)
+			}
+			if guarded := selects(t, guard.Spec.MatchConstraints.NamespaceSelector, set); guarded != (tc.want != "") {
+				t.Errorf("its pods are guarded: %t", guarded)
 			}
 		})
 	}
+}
+
+// policy returns the ValidatingAdmissionPolicy with this name.
+func policy(t *testing.T, rendered []byte, name string) admissionregistrationv1.ValidatingAdmissionPolicy {
+	t.Helper()
+	policies := objects[admissionregistrationv1.ValidatingAdmissionPolicy](t, rendered, "ValidatingAdmissionPolicy")
+	i := slices.IndexFunc(policies, func(p admissionregistrationv1.ValidatingAdmissionPolicy) bool { return p.Name == name })
+	if i < 0 {
+		t.Fatalf("no ValidatingAdmissionPolicy %s", name)
+	}
+	return policies[i]
 }
 
 func TestWhichChangesOfKafkaUsersDependOnTheWebhook(t *testing.T) {
@@ -564,7 +598,7 @@ func TestValidatingWebhooksAgree(t *testing.T) {
 
 // TestWhatTheControllerMayWrite evaluates the policy that confines the controller, and that it is asked about all of that.
 func TestWhatTheControllerMayWrite(t *testing.T) {
-	policy := objects[admissionregistrationv1.ValidatingAdmissionPolicy](t, mustRender(t, renderings["default"]...), "ValidatingAdmissionPolicy")[0]
+	policy := policy(t, mustRender(t, renderings["default"]...), "signet-controller")
 	const controller = "system:serviceaccount:signet-system:signet-controller"
 	var validations []admissionregistrationv1.MatchCondition
 	for _, v := range policy.Spec.Validations {

@@ -17,14 +17,22 @@ import (
 // MaxUsers is the largest number of KafkaUsers in one pod. Each is a volume, and a mount in every container.
 const MaxUsers = 16
 
+// maxContainersText bounds the value of AnnotationContainers in bytes: a hundred names.
+const maxContainersText = 6400
+
 // known are the annotations that Signet reads on a pod, sorted.
-func known() []string { return []string{v1alpha1.AnnotationInject, v1alpha1.AnnotationUser} }
+func known() []string {
+	return []string{v1alpha1.AnnotationContainers, v1alpha1.AnnotationInject, v1alpha1.AnnotationUser}
+}
 
 // Declaration is what a pod's annotations ask for.
 type Declaration struct {
-	// Users are the names of KafkaUsers in the pod's namespace, in the order of the annotation; none means that the pod
-	// stays as it is.
+	// OptedOut means that the pod stays as it is, whoever else means it.
+	OptedOut bool
+	// Users are the names of KafkaUsers in the pod's namespace, in the order of the annotation.
 	Users []string
+	// Containers are the names of the only containers and init containers that get anything; nil means all.
+	Containers []string
 	// Warnings are for whoever wrote the pod.
 	Warnings []string
 }
@@ -36,38 +44,83 @@ func Declared(annotations map[string]string, namespace string) (Declaration, err
 		return Declaration{}, refuse(ReasonInvalidAnnotation, `annotation %s: %.40q is neither "true" nor "false"`, v1alpha1.AnnotationInject, inject)
 	}
 	if inject == "false" {
-		return Declaration{}, nil
+		return Declaration{OptedOut: true}, nil
 	}
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
 		if strings.HasPrefix(key, v1alpha1.AnnotationPrefix) && !slices.Contains(known(), key) {
 			return Declaration{}, unknown(key)
 		}
 	}
-	value, hasUser := annotations[v1alpha1.AnnotationUser]
-	if !hasUser {
-		d := Declaration{}
-		if hasInject {
-			d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s has no effect without %s", v1alpha1.AnnotationInject, v1alpha1.AnnotationUser))
+	var d Declaration
+	if value, ok := annotations[v1alpha1.AnnotationUser]; ok {
+		var err error
+		if d.Users, err = userNames(value, namespace); err != nil {
+			return Declaration{}, err
 		}
+	}
+	if value, ok := annotations[v1alpha1.AnnotationContainers]; ok {
+		var err error
+		if d.Containers, err = containerNames(value); err != nil {
+			return Declaration{}, err
+		}
+	}
+	if len(d.Users) > 0 {
 		return d, nil
 	}
-	users, err := userNames(value, namespace)
-	if err != nil {
-		return Declaration{}, err
+	for _, alone := range []string{v1alpha1.AnnotationContainers, v1alpha1.AnnotationInject} {
+		if _, ok := annotations[alone]; ok {
+			d.Warnings = append(d.Warnings, fmt.Sprintf("annotation %s has no effect: neither %s nor the workload of a KafkaUser gives this pod one", alone, v1alpha1.AnnotationUser))
+		}
 	}
-	return Declaration{Users: users}, nil
+	return d, nil
+}
+
+// containerNames reads the names of containers. Whether they are in the pod is for Mutate to say.
+func containerNames(value string) ([]string, error) {
+	if len(value) > maxContainersText {
+		return nil, refuse(ReasonInvalidAnnotation, "annotation %s has %d characters; at most %d are read", v1alpha1.AnnotationContainers, len(value), maxContainersText)
+	}
+	var names []string
+	for name := range strings.SplitSeq(value, ",") {
+		name = strings.TrimSpace(name)
+		if len(validation.IsDNS1123Label(name)) > 0 {
+			return nil, refuse(ReasonInvalidAnnotation, "annotation %s: %.70q cannot be the name of a container: write names separated by one comma each, or remove it for all containers", v1alpha1.AnnotationContainers, name)
+		}
+		if slices.Contains(names, name) {
+			return nil, refuse(ReasonInvalidAnnotation, "annotation %s names %q twice: name each container once", v1alpha1.AnnotationContainers, name)
+		}
+		names = append(names, name)
+	}
+	return names, nil
 }
 
 // unknown refuses an annotation that nobody reads: whoever wrote it expects an effect that would silently be missing.
 func unknown(key string) *Refusal {
-	const most = 2 // slips of a finger
-	for _, candidate := range known() {
-		// Keys are validated after admission: here one may be a megabyte long, or hold a newline.
-		if len(validation.IsQualifiedName(key)) == 0 && distance(strings.ToLower(key), candidate) <= most {
-			return refuse(ReasonUnknownAnnotation, "annotation %s: did you mean %s?", key, candidate)
+	// Keys are validated after admission: here one may be a megabyte long, or hold a newline.
+	if len(validation.IsQualifiedName(key)) == 0 {
+		if did := suggestion(strings.ToLower(key), known()); did != "" {
+			return refuse(ReasonUnknownAnnotation, "annotation %s%s", key, strings.Replace(did, "; ", ": ", 1))
 		}
 	}
-	return refuse(ReasonUnknownAnnotation, "annotation %.150q is not one that this version of Signet reads; it reads %s", key, strings.Join(known(), " and "))
+	return refuse(ReasonUnknownAnnotation, "annotation %.150q is not one that this version of Signet reads; it reads %s", key, strings.Join(known(), ", "))
+}
+
+// suggestion is "; did you mean …?" with the nearest of the candidates, where one is near enough to be meant.
+func suggestion(word string, candidates []string) string {
+	const most = 2 // slips of a finger
+	nearest, least := "", most+1
+	for _, candidate := range candidates {
+		// A word that is much longer is not near, and long ones are dear.
+		if len(word) <= len(candidate)+most {
+			if d := distance(word, candidate); d < least && d < len(candidate) {
+				nearest, least = candidate, d
+			}
+		}
+	}
+	if nearest == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s?", nearest)
 }
 
 func userNames(value, namespace string) ([]string, error) {

@@ -55,7 +55,7 @@ func FuzzPods(f *testing.F) {
 		if json.Unmarshal(text, &object) != nil {
 			return
 		}
-		podWebhook(t, reader).post(t, input{Object: object})
+		podWebhook(t, reader, true).post(t, input{Object: object})
 
 		// The API server sends what it has decoded, not what the client wrote.
 		var pod corev1.Pod
@@ -63,8 +63,10 @@ func FuzzPods(f *testing.F) {
 			return
 		}
 		in := input{Object: pod}
-		response, sent := podWebhook(t, reader).post(t, in)
-		checkPatch(t, podWebhook(t, reader), in, sent, response)
+		for _, byWorkload := range []bool{false, true} {
+			response, sent := podWebhook(t, reader, byWorkload).post(t, in)
+			checkPatch(t, podWebhook(t, reader, byWorkload), in, sent, response)
+		}
 	})
 }
 

@@ -26,6 +26,9 @@ import (
 const (
 	// PathPods is the path of the mutating webhook for pods.
 	PathPods = "/mutate-pods"
+	// PathWorkloadPods is the path of the same in namespaces with the label InjectEnabled, where a KafkaUser's workload opts
+	// pods in too.
+	PathWorkloadPods = "/mutate-workload-pods"
 	// PathKafkaUsers is the path of the validating webhook for KafkaUsers.
 	PathKafkaUsers = "/validate-kafkausers"
 	// PathPrincipalMappings is the path of the validating webhook for PrincipalMappings.
@@ -34,13 +37,15 @@ const (
 
 // Pods is the mutating webhook for the creation of pods. Every other request passes untouched.
 type Pods struct {
-	reader    client.Reader
-	decisions *Decisions
+	reader     client.Reader
+	byWorkload bool
+	decisions  *Decisions
 }
 
-// NewPods returns a handler that reads KafkaUsers from the reader, which is an informer cache.
-func NewPods(reader client.Reader, decisions *Decisions) *Pods {
-	return &Pods{reader: reader, decisions: decisions}
+// NewPods returns a handler that reads KafkaUsers from the reader, which is an informer cache. With byWorkload, which
+// needs the cache's WorkloadIndex, a pod whose annotations name no KafkaUser gets those whose workload means it.
+func NewPods(reader client.Reader, byWorkload bool, decisions *Decisions) *Pods {
+	return &Pods{reader: reader, byWorkload: byWorkload, decisions: decisions}
 }
 
 var _ admission.Handler = &Pods{}
@@ -60,6 +65,21 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 	if err != nil {
 		return h.refused(ctx, pod, err)
 	}
+	if h.byWorkload && !declaration.OptedOut && len(declaration.Users) == 0 {
+		var meant v1alpha1.KafkaUserList
+		if err := h.reader.List(ctx, &meant, client.InNamespace(req.Namespace), client.MatchingFields{WorkloadIndex: accountOf(pod)}); err != nil {
+			h.decisions.count("pods", resultFailed, ReasonCache)
+			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkausers of namespace %s: %w", req.Namespace, err))
+		}
+		names, warnings, err := Meant(pod, req.Namespace, meant.Items)
+		if err != nil {
+			return h.refused(ctx, pod, err)
+		}
+		if declaration.Users = names; len(names) > 0 {
+			declaration.Warnings = nil // they say that nothing is done
+		}
+		declaration.Warnings = append(declaration.Warnings, warnings...)
+	}
 	users := make(map[string]*v1alpha1.KafkaUser, len(declaration.Users))
 	for _, name := range declaration.Users {
 		user := &v1alpha1.KafkaUser{}
@@ -71,7 +91,7 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkauser %s/%s: %w", req.Namespace, name, err))
 		}
 	}
-	mutation, err := Mutate(pod, req.Namespace, declaration.Users, users)
+	mutation, err := Mutate(pod, req.Namespace, declaration, users)
 	if err != nil {
 		return h.refused(ctx, pod, err)
 	}

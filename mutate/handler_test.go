@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -40,8 +41,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the golden files")
 
-// cache is an informer cache that holds what a file says. It lists the PrincipalMappings of a namespace, in no order
-// that means anything, and refuses to list anything else, as it would have to for a selector.
+// cache is an informer cache that holds what a file says. It lists the PrincipalMappings of a namespace and the KafkaUsers
+// of a namespace for a service account, in no order that means anything, and refuses to list anything else.
 type cache struct {
 	client.Reader
 	users    map[client.ObjectKey]v1alpha1.KafkaUser
@@ -50,18 +51,34 @@ type cache struct {
 }
 
 func (c cache) List(_ context.Context, into client.ObjectList, opts ...client.ListOption) error {
+	var options client.ListOptions
+	options.ApplyOptions(opts)
+	if users, ok := into.(*v1alpha1.KafkaUserList); ok {
+		return c.listUsers(users, options)
+	}
 	list, ok := into.(*v1alpha1.PrincipalMappingList)
 	if !ok {
 		return fmt.Errorf("the webhook must not list %T", into)
 	}
-	var options client.ListOptions
-	options.ApplyOptions(opts)
 	if options.Namespace == "" || options.LabelSelector != nil || options.FieldSelector != nil {
 		return fmt.Errorf("the webhook must not list by %+v", options)
 	}
 	for _, i := range rand.Perm(len(c.mappings)) {
 		if c.mappings[i].Namespace == options.Namespace {
 			list.Items = append(list.Items, c.mappings[i])
+		}
+	}
+	return nil
+}
+
+func (c cache) listUsers(list *v1alpha1.KafkaUserList, options client.ListOptions) error {
+	account, indexed := options.FieldSelector.RequiresExactMatch(WorkloadIndex)
+	if options.Namespace == "" || !indexed || options.LabelSelector != nil {
+		return fmt.Errorf("the webhook must not list KafkaUsers by %+v", options)
+	}
+	for _, user := range c.users { // in the order of a map, which is another one each time
+		if user.Namespace == options.Namespace && slices.Contains(IndexWorkload(&user), account) {
+			list.Items = append(list.Items, user)
 		}
 	}
 	return nil
@@ -128,6 +145,8 @@ type input struct {
 		Namespace   string                `json:"namespace,omitempty"`
 		SubResource string                `json:"subResource,omitempty"`
 		DryRun      bool                  `json:"dryRun,omitempty"`
+		// ByWorkload: the namespace has the label InjectEnabled.
+		ByWorkload bool `json:"byWorkload,omitempty"`
 	} `json:"request,omitempty"`
 	Object    any `json:"object"`
 	OldObject any `json:"oldObject,omitempty"`
@@ -160,8 +179,8 @@ func newWebhook(t testing.TB, construct func(*Decisions) admission.Handler) *web
 	return &webhook{handler: (&admission.Webhook{Handler: construct(decisions)}).WithRecoverPanic(false), registry: registry}
 }
 
-func podWebhook(t testing.TB, reader client.Reader) *webhook {
-	return newWebhook(t, func(d *Decisions) admission.Handler { return NewPods(reader, d) })
+func podWebhook(t testing.TB, reader client.Reader, byWorkload bool) *webhook {
+	return newWebhook(t, func(d *Decisions) admission.Handler { return NewPods(reader, byWorkload, d) })
 }
 
 func userWebhook(t testing.TB, reader client.Reader) *webhook {
@@ -320,11 +339,11 @@ func toOutput(t *testing.T, w *webhook, response *admissionv1.AdmissionResponse)
 func TestPods(t *testing.T) {
 	reader := loadCache(t)
 	cases(t, "pods", func(t *testing.T, in input) output {
-		w := podWebhook(t, reader)
+		w := podWebhook(t, reader, in.Request.ByWorkload)
 		response, pod := w.post(t, in)
 		out := toOutput(t, w, response)
-		checkPatch(t, podWebhook(t, reader), in, pod, response)
-		again, _ := podWebhook(t, reader).post(t, in)
+		checkPatch(t, podWebhook(t, reader, in.Request.ByWorkload), in, pod, response)
+		again, _ := podWebhook(t, reader, in.Request.ByWorkload).post(t, in)
 		if !reflect.DeepEqual(again, response) {
 			t.Errorf("the same pod gives another response: %+v, then %+v", response, again)
 		}
@@ -490,9 +509,9 @@ func TestFailures(t *testing.T) {
 		code    int32
 		counted string
 	}{
-		"pods: the cache does not answer":      {podWebhook(t, silent{}), declared, 500, "1x pods failed Cache"},
-		"pods: not a pod":                      {podWebhook(t, silent{}), map[string]any{"spec": "none"}, 400, "1x pods failed Undecodable"},
-		"pods: no object":                      {podWebhook(t, silent{}), nil, 400, "1x pods failed Undecodable"},
+		"pods: the cache does not answer":      {podWebhook(t, silent{}, false), declared, 500, "1x pods failed Cache"},
+		"pods: not a pod":                      {podWebhook(t, silent{}, false), map[string]any{"spec": "none"}, 400, "1x pods failed Undecodable"},
+		"pods: no object":                      {podWebhook(t, silent{}, false), nil, 400, "1x pods failed Undecodable"},
 		"users: the cache does not answer":     {userWebhook(t, silent{}), map[string]any{}, 500, "1x kafkausers failed Cache"},
 		"users: not a KafkaUser":               {userWebhook(t, silent{}), []string{"x"}, 400, "1x kafkausers failed Undecodable"},
 		"users: the ledger does not answer":    {userWebhook(t, half), inKafka, 500, "1x kafkausers failed Cache"},
@@ -519,7 +538,7 @@ func TestFailures(t *testing.T) {
 
 // TestUndeclaredPodsNeedNoCache shows that a pod without a declaration is admitted whatever state the cache is in.
 func TestUndeclaredPodsNeedNoCache(t *testing.T) {
-	response, _ := podWebhook(t, silent{}).post(t, input{Object: map[string]any{"metadata": map[string]any{}}})
+	response, _ := podWebhook(t, silent{}, false).post(t, input{Object: map[string]any{"metadata": map[string]any{}}})
 	if !response.Allowed {
 		t.Errorf("refused: %+v", response.Result)
 	}

@@ -4,7 +4,6 @@
 package mutate
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -27,17 +26,21 @@ type Mutation struct {
 	Waits bool
 }
 
-// Mutate decides what the pod in the namespace gets for the KafkaUsers that it declares, in the order of the
-// declaration. A KafkaUser that is not in users does not exist yet. The error is a *Refusal.
+// Mutate decides what the pod in the namespace gets for the KafkaUsers of its declaration, in their order. A KafkaUser
+// that is not in users does not exist yet. The error is a *Refusal.
 //
 // The check of the service account catches mistakes; what keeps other pods of the namespace from a KafkaUser's key is
 // who may create pods and read Secrets there.
-func Mutate(pod *corev1.Pod, namespace string, declared []string, users map[string]*v1alpha1.KafkaUser) (Mutation, error) {
+func Mutate(pod *corev1.Pod, namespace string, declaration Declaration, users map[string]*v1alpha1.KafkaUser) (Mutation, error) {
+	declared := declaration.Users
 	if len(declared) == 0 {
 		return Mutation{}, nil
 	}
 	if isWindows(&pod.Spec) {
 		return Mutation{}, refuse(ReasonWindows, "annotation %s: Signet's files need Linux nodes, and this pod asks for Windows: remove the annotation", v1alpha1.AnnotationUser)
+	}
+	if err := checkContainers(&pod.Spec, declaration.Containers); err != nil {
+		return Mutation{}, err
 	}
 	var m Mutation
 	for _, name := range declared {
@@ -50,7 +53,7 @@ func Mutate(pod *corev1.Pod, namespace string, declared []string, users map[stri
 			m.Waits = true
 		}
 	}
-	if err := m.addVolumes(&pod.Spec, declared, users); err != nil {
+	if err := m.addVolumes(&pod.Spec, declaration, users); err != nil {
 		return Mutation{}, err
 	}
 	var withheld []string
@@ -60,6 +63,9 @@ func Mutate(pod *corev1.Pod, namespace string, declared []string, users map[stri
 	}{{"/spec/initContainers", pod.Spec.InitContainers}, {"/spec/containers", pod.Spec.Containers}} {
 		for i := range list.containers {
 			c := &list.containers[i]
+			if !isChosen(declaration.Containers, c) {
+				continue
+			}
 			path := fmt.Sprintf("%s/%d", list.path, i)
 			if err := m.addMounts(path, c, declared); err != nil {
 				return Mutation{}, err
@@ -74,6 +80,27 @@ func Mutate(pod *corev1.Pod, namespace string, declared []string, users map[stri
 			strings.Join(withheld, ", "), clientconfig.Dir(declared[0])))
 	}
 	return m, nil
+}
+
+// checkContainers tells whether the pod has the containers that the annotation chooses.
+func checkContainers(spec *corev1.PodSpec, chosen []string) error {
+	var names []string
+	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
+		for i := range containers {
+			names = append(names, containers[i].Name)
+		}
+	}
+	for _, name := range chosen {
+		if !slices.Contains(names, name) {
+			return refuse(ReasonUnknownContainer, "annotation %s: the pod has no container %q%s", v1alpha1.AnnotationContainers, name, suggestion(name, names))
+		}
+	}
+	return nil
+}
+
+// isChosen tells whether the container is among the chosen ones; nil means all.
+func isChosen(chosen []string, c *corev1.Container) bool {
+	return chosen == nil || slices.Contains(chosen, c.Name)
 }
 
 func isWindows(spec *corev1.PodSpec) bool {
@@ -91,8 +118,7 @@ func judge(pod *corev1.Pod, namespace, name string, user *v1alpha1.KafkaUser) (w
 	if user.Spec.Suspend {
 		return "", refuse(ReasonSuspended, "KafkaUser %s/%s is suspended (spec.suspend) and gets no certificate: have it resumed, or remove it from annotation %s", namespace, name, v1alpha1.AnnotationUser)
 	}
-	// The API server fills in "default" before any webhook is called, unless its ServiceAccount plug-in is off.
-	account := cmp.Or(pod.Spec.ServiceAccountName, "default")
+	account := accountOf(pod)
 	if w := user.Spec.Workload; w != nil && w.ServiceAccountName != account {
 		return "", refuse(ReasonOtherServiceAccount, "KafkaUser %s/%s is for service account %s, and this pod runs as %s: set spec.serviceAccountName, or use another KafkaUser",
 			namespace, name, w.ServiceAccountName, account)
@@ -130,15 +156,15 @@ func extend[T any](m *Mutation, path string, length int, elements []T) {
 	}
 }
 
-func (m *Mutation) addVolumes(spec *corev1.PodSpec, declared []string, users map[string]*v1alpha1.KafkaUser) error {
+func (m *Mutation) addVolumes(spec *corev1.PodSpec, declaration Declaration, users map[string]*v1alpha1.KafkaUser) error {
 	var missing []corev1.Volume
-	for _, user := range declared {
+	for _, user := range declaration.Users {
 		named := func(v corev1.Volume) bool { return v.Name == VolumeName(user) }
 		if slices.ContainsFunc(missing, named) {
 			return refuse(ReasonVolumeName, "annotation %s names two KafkaUsers whose volumes would share the name %s: use shorter names", v1alpha1.AnnotationUser, VolumeName(user))
 		}
 		if i := slices.IndexFunc(spec.Volumes, named); i < 0 {
-			missing = append(missing, volume(user, credentials(user, users[user]), fileMode(spec)))
+			missing = append(missing, volume(user, credentials(user, users[user]), fileMode(spec, declaration.Containers)))
 		} else if !isOurs(&spec.Volumes[i], user) {
 			return refuse(ReasonVolumeName, "volume %s has the name that Signet needs for KafkaUser %s, and other content: give yours another name", VolumeName(user), user)
 		}

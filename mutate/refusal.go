@@ -30,6 +30,8 @@ const (
 	ReasonOtherServiceAccount Reason = "OtherServiceAccount"
 	// ReasonVolumeName: the pod has a volume of its own under the name that Signet needs.
 	ReasonVolumeName Reason = "VolumeName"
+	// ReasonUnknownContainer: the pod lacks a container that an annotation names.
+	ReasonUnknownContainer Reason = "UnknownContainer"
 	// ReasonMountPath: a container mounts something of its own where Signet's files belong.
 	ReasonMountPath Reason = "MountPath"
 )

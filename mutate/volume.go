@@ -163,13 +163,15 @@ func isKubelets(p *corev1.PodCertificateProjection, user string) bool {
 //
 // What the kubelet makes itself (podCertificate) has that mode too, but where the pod has an fsGroup, or one user for all
 // of its containers: then it is 0600 of that user, and 0640 of that group.
-func fileMode(spec *corev1.PodSpec) int32 {
+//
+// Only the chosen containers count; nil means all.
+func fileMode(spec *corev1.PodSpec, chosen []string) int32 {
 	if spec.SecurityContext != nil && spec.SecurityContext.FSGroup != nil {
 		return 0o440
 	}
 	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
 		for i := range containers {
-			if !runsAsRoot(spec, &containers[i]) {
+			if isChosen(chosen, &containers[i]) && !runsAsRoot(spec, &containers[i]) {
 				return 0o444
 			}
 		}

@@ -108,6 +108,12 @@ type Workload struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
 	ServiceAccountName string `json:"serviceAccountName"`
+
+	// PodSelector picks, among the pods of the service account, those that get this user's files without an annotation, in
+	// namespaces with the label kafka.signet.dev/inject=enabled; default: all of them. It is no restriction: any other pod
+	// of the service account may name the user in its annotation.
+	// +optional
+	PodSelector *metav1.LabelSelector `json:"podSelector,omitempty"`
 }
 
 // Delivery is how pods get a KafkaUser's key and certificate.

@@ -9,8 +9,19 @@ import "fmt"
 const (
 	// AnnotationUser opts a pod in: the names of KafkaUsers in the pod's namespace, separated by commas.
 	AnnotationUser = "kafka.signet.dev/user"
+	// AnnotationContainers names, separated by commas, the only containers and init containers that get files and
+	// variables; without it all do.
+	AnnotationContainers = "kafka.signet.dev/containers"
 	// AnnotationInject set to "false" keeps a pod untouched whatever else it says.
 	AnnotationInject = "kafka.signet.dev/inject"
+)
+
+// LabelInject on a namespace: InjectDisabled keeps all of its pods untouched; in one with InjectEnabled a pod that a
+// KafkaUser's spec.workload means gets that user's files without an annotation.
+const (
+	LabelInject    = "kafka.signet.dev/inject"
+	InjectEnabled  = "enabled"
+	InjectDisabled = "disabled"
 )
 
 // AnnotationPrefix begins every annotation that Signet reads; one it does not know is refused, so that a misspelt

@@ -36,7 +36,7 @@ import (
 )
 
 // flood is how many PodCertificateRequests come at once.
-const flood = 2000
+const flood = 10_000
 
 // TestFloodOfRequests: thousands of requests at once, two controllers that both believe that they lead, an API server that
 // is out of reach for a while, and then one whose answers to what it has done are lost: each request is answered once, for

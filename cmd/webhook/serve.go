@@ -90,6 +90,10 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 		ready.synced = append(ready.synced, informer.HasSynced)
 	}
 
+	if err := mgr.GetFieldIndexer().IndexField(ctx, &v1alpha1.KafkaUser{}, mutate.WorkloadIndex, mutate.IndexWorkload); err != nil {
+		return fmt.Errorf("index kafkausers: %w", err)
+	}
+
 	decisions := mutate.NewDecisions()
 	if err := metrics.Registry.Register(decisions); err != nil {
 		return fmt.Errorf("metrics: %w", err)
@@ -98,7 +102,8 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 	rules := mutate.UserRules{Declaration: access.CheckDeclaration, Subject: subject.Check, Claimed: principal.Claimed}
 	server := mgr.GetWebhookServer()
 	// controller-runtime bounds a request's body to 7 MiB, several times what the API server accepts of its clients.
-	server.Register(mutate.PathPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), decisions)})
+	server.Register(mutate.PathPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), false, decisions)})
+	server.Register(mutate.PathWorkloadPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), true, decisions)})
 	server.Register(mutate.PathKafkaUsers, &admission.Webhook{Handler: mutate.NewKafkaUsers(mgr.GetCache(), rules, decisions)})
 	server.Register(mutate.PathPrincipalMappings, &admission.Webhook{Handler: mutate.NewPrincipalMappings(mgr.GetCache(), principal.Refused, decisions)})
 

@@ -652,6 +652,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.signet-kafka.signet.api.v1alpha1.Workload
   map:
     fields:
+    - name: podSelector
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.LabelSelector
     - name: serviceAccountName
       type:
         scalar: string

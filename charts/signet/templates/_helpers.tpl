@@ -53,3 +53,48 @@ readOnlyRootFilesystem: true
 capabilities:
   drop: ["ALL"]
 {{- end -}}
+
+{{/* What the webhooks for pods share; takes (dict "root" . "path" path). */}}
+{{- define "signet.podWebhook" -}}
+admissionReviewVersions: [v1]
+clientConfig:
+  service:
+    name: {{ include "signet.fullname" .root }}-webhook
+    namespace: {{ .root.Release.Namespace }}
+    path: {{ .path }}
+    port: 443
+rules:
+  - apiGroups: [""]
+    apiVersions: [v1]
+    operations: [CREATE]
+    resources: [pods]
+    scope: Namespaced
+# Fail: a pod that asks for Kafka and starts without its credentials is worse than one whose controller tries again
+# in a few seconds.
+failurePolicy: {{ .root.Values.webhook.failurePolicy }}
+matchPolicy: Equivalent
+# Injectors that run later may add containers; they get the mounts in a second round, which changes nothing else.
+reinvocationPolicy: IfNeeded
+sideEffects: None
+timeoutSeconds: {{ .root.Values.webhook.timeoutSeconds }}
+{{- end -}}
+
+{{/* The namespaces whose pods are never mutated, as an element of matchExpressions. */}}
+{{- define "signet.namespaces" -}}
+- key: kubernetes.io/metadata.name
+  operator: NotIn
+  values:
+    - {{ .Release.Namespace | quote }}
+    {{- range without .Values.webhook.excludedNamespaces .Release.Namespace }}
+    - {{ . | quote }}
+    {{- end }}
+{{- end -}}
+
+{{/* The condition that a pod did not opt out, as an element of matchConditions. */}}
+{{- define "signet.notOptedOut" -}}
+- name: not-opted-out
+  expression: >-
+    !has(object.metadata.annotations) ||
+    !('kafka.signet.dev/inject' in object.metadata.annotations) ||
+    object.metadata.annotations['kafka.signet.dev/inject'] != 'false'
+{{- end -}}

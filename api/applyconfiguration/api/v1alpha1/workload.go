@@ -5,6 +5,10 @@
 
 package v1alpha1
 
+import (
+	v1 "k8s.io/client-go/applyconfigurations/meta/v1"
+)
+
 // WorkloadApplyConfiguration represents a declarative configuration of the Workload type for use
 // with apply.
 //
@@ -13,6 +17,10 @@ type WorkloadApplyConfiguration struct {
 	// ServiceAccountName is the only service account whose pods may use this KafkaUser. Its identity in the mesh is
 	// recorded for the user's principal.
 	ServiceAccountName *string `json:"serviceAccountName,omitempty"`
+	// PodSelector picks, among the pods of the service account, those that get this user's files without an annotation, in
+	// namespaces with the label kafka.signet.dev/inject=enabled; default: all of them. It is no restriction: any other pod
+	// of the service account may name the user in its annotation.
+	PodSelector *v1.LabelSelectorApplyConfiguration `json:"podSelector,omitempty"`
 }
 
 // WorkloadApplyConfiguration constructs a declarative configuration of the Workload type for use with
@@ -26,5 +34,13 @@ func Workload() *WorkloadApplyConfiguration {
 // If called multiple times, the ServiceAccountName field is set to the value of the last call.
 func (b *WorkloadApplyConfiguration) WithServiceAccountName(value string) *WorkloadApplyConfiguration {
 	b.ServiceAccountName = &value
+	return b
+}
+
+// WithPodSelector sets the PodSelector field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PodSelector field is set to the value of the last call.
+func (b *WorkloadApplyConfiguration) WithPodSelector(value *v1.LabelSelectorApplyConfiguration) *WorkloadApplyConfiguration {
+	b.PodSelector = value
 	return b
 }
