@@ -18,15 +18,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"github.com/google/cel-go/cel"
+	"github.com/prometheus/client_golang/prometheus"
 	yamlnode "go.yaml.in/yaml/v3"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,7 +40,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/issuer"
 	"github.com/signet-kafka/signet/mutate"
+	"github.com/signet-kafka/signet/readiness"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files and the table of values in README.md")
@@ -661,6 +666,113 @@ func TestWhatTheControllerMayWrite(t *testing.T) {
 		t.Error("the policy confines somebody else")
 	}
 }
+
+// TestAlertsHaveRunbooks holds that each alert leads to a section of docs/runbooks.md, that no section is of none, and that
+// alerts and dashboard name metrics that the binaries have.
+func TestAlertsHaveRunbooks(t *testing.T) {
+	rendered := mustRender(t, "--set", "prometheusRule.enabled=true", "--set", "dashboard.enabled=true")
+	rules := objects[struct {
+		metav1.TypeMeta `json:",inline"`
+		Metadata        metav1.ObjectMeta `json:"metadata"`
+		Spec            struct {
+			Groups []struct {
+				Name  string
+				Rules []struct {
+					Alert, Expr, For    string
+					Labels, Annotations map[string]string
+				}
+			}
+		}
+	}](t, rendered, "PrometheusRule")[0]
+	page, err := os.ReadFile("../docs/runbooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sections := map[string]bool{}
+	for _, heading := range regexp.MustCompile(`(?m)^## (.*)$`).FindAllStringSubmatch(string(page), -1) {
+		sections[strings.ToLower(heading[1])] = true
+	}
+	var expressions []string
+	for _, rule := range rules.Spec.Groups[0].Rules {
+		address, anchor, _ := strings.Cut(rule.Annotations["runbook_url"], "#")
+		if anchor != strings.ToLower(rule.Alert) || !sections[anchor] || !strings.HasSuffix(address, "/docs/runbooks.md") {
+			t.Errorf("%s: its runbook %q is no section of docs/runbooks.md", rule.Alert, rule.Annotations["runbook_url"])
+		}
+		delete(sections, anchor)
+		if rule.For == "" || rule.Labels["severity"] == "" || rule.Annotations["summary"] == "" {
+			t.Errorf("%s lacks a duration, a severity or a summary", rule.Alert)
+		}
+		expressions = append(expressions, rule.Expr)
+	}
+	for section := range sections {
+		t.Errorf("docs/runbooks.md has a section %q, and there is no such alert", section)
+	}
+	dashboards := slices.DeleteFunc(objects[corev1.ConfigMap](t, rendered, "ConfigMap"), func(c corev1.ConfigMap) bool { return c.Data["signet.json"] == "" })
+	if len(dashboards) != 1 || dashboards[0].Labels["grafana_dashboard"] != "1" {
+		t.Fatalf("%d dashboards", len(dashboards))
+	}
+	var dashboard struct {
+		Panels []struct {
+			Title   string
+			Targets []struct{ Expr string }
+		}
+	}
+	if err := json.Unmarshal([]byte(dashboards[0].Data["signet.json"]), &dashboard); err != nil {
+		t.Fatal(err)
+	}
+	if len(dashboard.Panels) < 8 {
+		t.Errorf("%d panels", len(dashboard.Panels))
+	}
+	for _, panel := range dashboard.Panels {
+		for _, target := range panel.Targets {
+			expressions = append(expressions, target.Expr)
+		}
+	}
+	known := metricNames(t)
+	for _, expression := range expressions {
+		for _, name := range regexp.MustCompile(`signet_[a-z_]+`).FindAllString(expression, -1) {
+			if !known[strings.TrimSuffix(name, "_bucket")] {
+				t.Errorf("no binary has the metric %s of %q", name, expression)
+			}
+		}
+	}
+}
+
+// metricNames are the names of the metrics of both binaries, as their descriptions say.
+func metricNames(t *testing.T) map[string]bool {
+	t.Helper()
+	registered := &describer{names: map[string]bool{}}
+	if _, err := issuer.NewMetrics(registered); err != nil {
+		t.Fatal(err)
+	}
+	registered.MustRegister(mutate.NewDecisions(), issuer.NewExpiry(nil), readiness.NewObjects(nil))
+	return registered.names
+}
+
+// describer is a prometheus.Registerer that keeps the names of what is registered.
+type describer struct{ names map[string]bool }
+
+var fqName = regexp.MustCompile(`fqName: "([^"]+)"`)
+
+func (d *describer) Register(collector prometheus.Collector) error {
+	descs := make(chan *prometheus.Desc, 100)
+	collector.Describe(descs)
+	close(descs)
+	for desc := range descs {
+		d.names[fqName.FindStringSubmatch(desc.String())[1]] = true
+	}
+	return nil
+}
+
+func (d *describer) MustRegister(collectors ...prometheus.Collector) {
+	for _, collector := range collectors {
+		if err := d.Register(collector); err != nil {
+			panic(err)
+		}
+	}
+}
+
+func (d *describer) Unregister(prometheus.Collector) bool { return false }
 
 func selects(t *testing.T, selector *metav1.LabelSelector, set map[string]string) bool {
 	t.Helper()

@@ -189,11 +189,15 @@ func (w *rotationWorld) sign() (*tls.Certificate, error) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	chain := [][]byte{signed.Certificate.Raw}
+	leaf, err := x509.ParseCertificate(signed.Certificate.Raw)
+	if err != nil {
+		return nil, err
+	}
+	chain := [][]byte{leaf.Raw}
 	for _, c := range signed.Intermediates {
 		chain = append(chain, c.Raw)
 	}
-	return &tls.Certificate{Certificate: chain, PrivateKey: key}, nil
+	return &tls.Certificate{Certificate: chain, PrivateKey: key, Leaf: leaf}, nil
 }
 
 // client connects as the certificate that current returns at each handshake, and counts handshakes.

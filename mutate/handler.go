@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -35,17 +36,30 @@ const (
 	PathPrincipalMappings = "/validate-principalmappings"
 )
 
+// The names of the webhooks in metrics.
+const (
+	webhookPods     = "pods"
+	webhookUsers    = "kafkausers"
+	webhookMappings = "principalmappings"
+)
+
+// Tell is called when a pod was refused, with whom the pod belongs to and the one sentence why, for an event: nobody sees
+// the answer that a ReplicaSet or a Job got. It must not block.
+type Tell func(owner *corev1.ObjectReference, sentence string)
+
 // Pods is the mutating webhook for the creation of pods. Every other request passes untouched.
 type Pods struct {
 	reader     client.Reader
 	byWorkload bool
 	decisions  *Decisions
+	tell       Tell
 }
 
 // NewPods returns a handler that reads KafkaUsers from the reader, which is an informer cache. With byWorkload, which
-// needs the cache's WorkloadIndex, a pod whose annotations name no KafkaUser gets those whose workload means it.
-func NewPods(reader client.Reader, byWorkload bool, decisions *Decisions) *Pods {
-	return &Pods{reader: reader, byWorkload: byWorkload, decisions: decisions}
+// needs the cache's WorkloadIndex, a pod whose annotations name no KafkaUser gets those whose workload means it. tell may be
+// nil.
+func NewPods(reader client.Reader, byWorkload bool, decisions *Decisions, tell Tell) *Pods {
+	return &Pods{reader: reader, byWorkload: byWorkload, decisions: decisions, tell: tell}
 }
 
 var _ admission.Handler = &Pods{}
@@ -53,27 +67,28 @@ var _ admission.Handler = &Pods{}
 // Handle answers one request. It fails, for the API server to apply the webhook's failurePolicy, if the pod cannot be
 // decoded or the cache does not answer.
 func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Response {
+	defer h.decisions.took(webhookPods, time.Now())
 	if req.Operation != admissionv1.Create || req.SubResource != "" {
-		return h.admit(resultUnchanged, "")
+		return h.admit(req.Namespace, resultUnchanged, "")
 	}
 	pod := &corev1.Pod{}
 	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, pod); err != nil {
-		h.decisions.count("pods", resultFailed, ReasonUndecodable)
+		h.decisions.countPod(req.Namespace, resultFailed, ReasonUndecodable)
 		return admission.Errored(http.StatusBadRequest, fmt.Errorf("pod in namespace %s: %w", req.Namespace, err))
 	}
 	declaration, err := Declared(pod.Annotations, req.Namespace)
 	if err != nil {
-		return h.refused(ctx, pod, err)
+		return h.refused(ctx, &req, pod, err)
 	}
 	if h.byWorkload && !declaration.OptedOut && len(declaration.Users) == 0 {
 		var meant v1alpha1.KafkaUserList
 		if err := h.reader.List(ctx, &meant, client.InNamespace(req.Namespace), client.MatchingFields{WorkloadIndex: accountOf(pod)}); err != nil {
-			h.decisions.count("pods", resultFailed, ReasonCache)
+			h.decisions.countPod(req.Namespace, resultFailed, ReasonCache)
 			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkausers of namespace %s: %w", req.Namespace, err))
 		}
 		names, warnings, err := Meant(pod, req.Namespace, meant.Items)
 		if err != nil {
-			return h.refused(ctx, pod, err)
+			return h.refused(ctx, &req, pod, err)
 		}
 		if declaration.Users = names; len(names) > 0 {
 			declaration.Warnings = nil // they say that nothing is done
@@ -87,13 +102,13 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 		if err == nil {
 			users[name] = user
 		} else if !apierrors.IsNotFound(err) {
-			h.decisions.count("pods", resultFailed, ReasonCache)
+			h.decisions.countPod(req.Namespace, resultFailed, ReasonCache)
 			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkauser %s/%s: %w", req.Namespace, name, err))
 		}
 	}
 	mutation, err := Mutate(pod, req.Namespace, declaration, users)
 	if err != nil {
-		return h.refused(ctx, pod, err)
+		return h.refused(ctx, &req, pod, err)
 	}
 	var reason Reason
 	if mutation.Waits {
@@ -103,24 +118,29 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 	if len(mutation.Patch) > 0 {
 		result = resultMutated
 	}
-	response := h.admit(result, reason)
+	response := h.admit(req.Namespace, result, reason)
 	response.Patches = mutation.Patch
 	return response.WithWarnings(append(declaration.Warnings, mutation.Warnings...)...)
 }
 
-func (h *Pods) admit(result string, reason Reason) admission.Response {
-	h.decisions.count("pods", result, reason)
+func (h *Pods) admit(namespace, result string, reason Reason) admission.Response {
+	h.decisions.countPod(namespace, result, reason)
 	return admission.Allowed("")
 }
 
-func (h *Pods) refused(ctx context.Context, pod *corev1.Pod, err error) admission.Response {
+func (h *Pods) refused(ctx context.Context, req *admission.Request, pod *corev1.Pod, err error) admission.Response {
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
-		h.decisions.count("pods", resultFailed, "")
+		h.decisions.countPod(req.Namespace, resultFailed, "")
 		return admission.Errored(http.StatusInternalServerError, err)
 	}
-	h.decisions.count("pods", resultRefused, refusal.Reason)
+	h.decisions.countPod(req.Namespace, resultRefused, refusal.Reason)
 	logf.FromContext(ctx).Info("pod refused", "reason", refusal.Reason, "generateName", pod.GenerateName)
+	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil && h.tell != nil && (req.DryRun == nil || !*req.DryRun) {
+		h.tell(&corev1.ObjectReference{
+			APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: req.Namespace, Name: owner.Name, UID: owner.UID,
+		}, refusal.Message)
+	}
 	return admission.Denied(refusal.Message)
 }
 
@@ -141,11 +161,12 @@ var _ admission.Handler = &KafkaUsers{}
 // Handle answers one request. It fails, for the API server to apply the webhook's failurePolicy, if the KafkaUser
 // cannot be decoded or the cache does not answer.
 func (h *KafkaUsers) Handle(ctx context.Context, req admission.Request) admission.Response {
+	defer h.decisions.took(webhookUsers, time.Now())
 	if req.SubResource != "" || req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
 		return h.admit()
 	}
 	undecodable := func(err error) admission.Response {
-		h.decisions.count("kafkausers", resultFailed, ReasonUndecodable)
+		h.decisions.count(webhookUsers, resultFailed, ReasonUndecodable)
 		return admission.Errored(http.StatusBadRequest, fmt.Errorf("kafkauser %s/%s: %w", req.Namespace, req.Name, err))
 	}
 	user := &v1alpha1.KafkaUser{}
@@ -165,14 +186,14 @@ func (h *KafkaUsers) Handle(ctx context.Context, req admission.Request) admissio
 	if err := h.reader.Get(ctx, client.ObjectKey{Namespace: reference.Namespace, Name: reference.Name}, cluster); apierrors.IsNotFound(err) {
 		cluster = nil
 	} else if err != nil {
-		h.decisions.count("kafkausers", resultFailed, ReasonCache)
+		h.decisions.count(webhookUsers, resultFailed, ReasonCache)
 		return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkacluster %s: %w", reference, err))
 	}
 	var ledger []v1alpha1.PrincipalMapping
 	if cluster != nil {
 		var err error
 		if ledger, err = ledgerOf(ctx, h.reader, cluster); err != nil {
-			h.decisions.count("kafkausers", resultFailed, ReasonCache)
+			h.decisions.count(webhookUsers, resultFailed, ReasonCache)
 			return admission.Errored(http.StatusInternalServerError, err)
 		}
 	}
@@ -180,7 +201,7 @@ func (h *KafkaUsers) Handle(ctx context.Context, req admission.Request) admissio
 	if len(problems) == 0 {
 		return h.admit().WithWarnings(warnings...)
 	}
-	h.decisions.count("kafkausers", resultRefused, ReasonInvalidDeclaration)
+	h.decisions.count(webhookUsers, resultRefused, ReasonInvalidDeclaration)
 	logf.FromContext(ctx).Info("KafkaUser refused", "reason", ReasonInvalidDeclaration, "problems", len(problems))
 	response := admission.Denied(summary(problems))
 	response.Result.Code, response.Result.Reason = http.StatusUnprocessableEntity, metav1.StatusReasonInvalid
@@ -188,7 +209,7 @@ func (h *KafkaUsers) Handle(ctx context.Context, req admission.Request) admissio
 }
 
 func (h *KafkaUsers) admit() admission.Response {
-	h.decisions.count("kafkausers", resultUnchanged, "")
+	h.decisions.count(webhookUsers, resultUnchanged, "")
 	return admission.Allowed("")
 }
 

@@ -23,7 +23,9 @@ import (
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	admissionv1 "k8s.io/api/admission/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -180,7 +182,7 @@ func newWebhook(t testing.TB, construct func(*Decisions) admission.Handler) *web
 }
 
 func podWebhook(t testing.TB, reader client.Reader, byWorkload bool) *webhook {
-	return newWebhook(t, func(d *Decisions) admission.Handler { return NewPods(reader, byWorkload, d) })
+	return newWebhook(t, func(d *Decisions) admission.Handler { return NewPods(reader, byWorkload, d, nil) })
 }
 
 func userWebhook(t testing.TB, reader client.Reader) *webhook {
@@ -264,6 +266,9 @@ func (w *webhook) counted(t testing.TB) string {
 	}
 	var samples []string
 	for _, family := range families {
+		if family.GetName() != "signet_admission_decisions_total" {
+			continue
+		}
 		for _, metric := range family.GetMetric() {
 			labels := map[string]string{}
 			for _, pair := range metric.GetLabel() {
@@ -417,6 +422,61 @@ func extends(before, after any) bool {
 		return true
 	default:
 		return before == after
+	}
+}
+
+// TestOwnerIsTold holds that a refusal is told to whom the pod belongs to, once, and of no dry run.
+func TestOwnerIsTold(t *testing.T) {
+	owner := map[string]any{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "web-1", "uid": "7", "controller": true}
+	for name, test := range map[string]struct {
+		annotation string
+		owners     []any
+		dryRun     bool
+		want       string
+	}{
+		"refused":                {"kafka.signet.dev/usre", []any{owner}, false, "apps/v1 ReplicaSet shop/web-1 7: annotation kafka.signet.dev/usre: did you mean kafka.signet.dev/user?"},
+		"refused in a dry run":   {"kafka.signet.dev/usre", []any{owner}, true, ""},
+		"refused, of nobody":     {"kafka.signet.dev/usre", nil, false, ""},
+		"refused, not its owner": {"kafka.signet.dev/usre", []any{map[string]any{"apiVersion": "v1", "kind": "ConfigMap", "name": "c", "uid": "8"}}, false, ""},
+		"admitted":               {"kafka.signet.dev/user", []any{owner}, false, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var told []string
+			w := newWebhook(t, func(d *Decisions) admission.Handler {
+				return NewPods(loadCache(t), false, d, func(owner *corev1.ObjectReference, sentence string) {
+					told = append(told, fmt.Sprintf("%s %s %s/%s %s: %s", owner.APIVersion, owner.Kind, owner.Namespace, owner.Name, owner.UID, sentence))
+				})
+			})
+			var in input
+			in.Request.DryRun = test.dryRun
+			in.Object = map[string]any{
+				"metadata": map[string]any{"annotations": map[string]any{test.annotation: "orders"}, "ownerReferences": test.owners},
+				"spec":     map[string]any{"containers": []any{map[string]any{"name": "app"}}},
+			}
+			w.post(t, in)
+			if got := strings.Join(told, "\n"); got != test.want {
+				t.Errorf("told %q, want %q", got, test.want)
+			}
+		})
+	}
+}
+
+// TestNamespacesAreBounded holds that the number of series does not grow with the number of namespaces.
+func TestNamespacesAreBounded(t *testing.T) {
+	d := NewDecisions()
+	for round := range 2 {
+		for i := range maxNamespaces + 100 {
+			d.countPod(fmt.Sprintf("team-%d", i), resultRefused, ReasonUnknownAnnotation)
+		}
+		if got := testutil.CollectAndCount(d, "signet_admission_pods_total"); got != maxNamespaces+1 {
+			t.Errorf("round %d: %d series, want %d", round, got, maxNamespaces+1)
+		}
+	}
+	if got := testutil.ToFloat64(d.pods.WithLabelValues(otherNamespaces, resultRefused)); got != 200 {
+		t.Errorf("%v decisions beyond the bound, want 200", got)
+	}
+	if got := testutil.ToFloat64(d.pods.WithLabelValues("team-0", resultRefused)); got != 2 {
+		t.Errorf("%v decisions in the first namespace, want 2", got)
 	}
 }
 

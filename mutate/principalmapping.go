@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -44,7 +45,8 @@ var _ admission.Handler = &PrincipalMappings{}
 // be decoded or the cache does not answer. A mapping of a KafkaCluster that does not exist (yet) is admitted with a
 // warning.
 func (h *PrincipalMappings) Handle(ctx context.Context, req admission.Request) admission.Response {
-	const webhook = "principalmappings"
+	const webhook = webhookMappings
+	defer h.decisions.took(webhook, time.Now())
 	admit := func() admission.Response {
 		h.decisions.count(webhook, resultUnchanged, "")
 		return admission.Allowed("")

@@ -173,6 +173,9 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 	if err := o.registry.Register(issuer.NewExpiry(c)); err != nil {
 		return fmt.Errorf("register the metrics of expiry: %w", err)
 	}
+	if err := o.registry.Register(readiness.NewObjects(c)); err != nil {
+		return fmt.Errorf("register the metrics of readiness: %w", err)
+	}
 	authority := issuer.NewRegistrationAuthority(c, signers, decisions, log.WithName("audit"), podCertificates, now)
 	service := o.webhookService + "." + o.namespace + ".svc"
 	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{

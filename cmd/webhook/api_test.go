@@ -97,6 +97,8 @@ func TestCasesOnTheAPIServer(t *testing.T) {
 	if api.compared < 100 {
 		t.Errorf("only %d pods were compared", api.compared)
 	}
+	t.Run("who wins", api.precedence)
+	t.Run("the owner is told", api.event)
 
 	t.Run("without the webhooks", func(t *testing.T) {
 		api.kubectl(t, "delete", "mutatingwebhookconfiguration", "signet")
@@ -148,6 +150,115 @@ func TestCasesOnTheAPIServer(t *testing.T) {
 				t.Errorf("a pod with annotations %v: %v", annotations, err)
 			}
 		}
+	})
+}
+
+// precedence creates a pod for each row of the table in docs/pods.md.
+func (a *apiServer) precedence(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join(a.Root, "docs", "pods.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, found := strings.Cut(string(text), "| the pod gets |\n|---|---|---|---|---|\n")
+	if !found {
+		t.Fatal("docs/pods.md has no table of precedence")
+	}
+	table, _, _ = strings.Cut(table, "\n\n")
+	labelled := map[string]string{"–": "plain", v1alpha1.InjectDisabled: "disabled", v1alpha1.InjectEnabled: "enabled"}
+	for label, namespace := range labelled {
+		a.kubectl(t, "create", "namespace", namespace)
+		a.kubectl(t, "-n", namespace, "create", "serviceaccount", "reports")
+		if label != "–" {
+			a.kubectl(t, "label", "namespace", namespace, v1alpha1.LabelInject+"="+label)
+		}
+		eventually(t, "the default service account of "+namespace, func() error {
+			_, err := a.Kubectl(t.Context(), "", "-n", namespace, "get", "serviceaccount", "default")
+			return err
+		})
+		for _, user := range []string{"orders", "reports"} {
+			a.kubectlWith(t, fmt.Sprintf("apiVersion: kafka.signet.dev/v1alpha1\nkind: KafkaUser\nmetadata: {name: %s, namespace: %s}\nspec: {clusterRef: {name: kafka, namespace: kafka}}\n", user, namespace), "create", "-f", "-")
+		}
+		a.kubectl(t, "-n", namespace, "patch", "kafkauser", "reports", "--type=merge", "-p", `{"spec":{"workload":{"serviceAccountName":"reports"}}}`)
+	}
+	rows := strings.Split(strings.TrimSpace(table), "\n")
+	if len(rows) < 12 {
+		t.Errorf("%d rows", len(rows))
+	}
+	for _, row := range rows {
+		t.Run(row, func(t *testing.T) {
+			cells := strings.Split(strings.ReplaceAll(row, "`", ""), "|")
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			label, inject, user, meant, want := cells[1], cells[2], cells[3], cells[4], cells[5]
+			annotations := map[string]any{}
+			if inject != "–" {
+				annotations[v1alpha1.AnnotationInject] = inject
+			}
+			if user != "–" {
+				annotations[v1alpha1.AnnotationUser] = user
+			}
+			spec := map[string]any{"automountServiceAccountToken": false, "containers": []any{map[string]any{"name": "app", "image": "app"}}}
+			if meant == "yes" {
+				spec["serviceAccountName"] = "reports"
+			}
+			namespace, known := labelled[label]
+			if !known {
+				t.Fatalf("label %q", label)
+			}
+			// The API server, and the webhook's cache, learn of a namespace and of a KafkaUser in a moment.
+			eventually(t, "the pod gets "+want, func() error {
+				pod, err := a.create(t, namespace, map[string]any{"metadata": map[string]any{"name": "p", "annotations": annotations}, "spec": spec})
+				got := "nothing"
+				switch {
+				case err != nil && strings.Contains(err.Error(), "denied the request"):
+					got = "refused"
+				case err != nil:
+					return err
+				case len(pod.Spec.Volumes) > 0:
+					got = strings.TrimPrefix(pod.Spec.Volumes[0].Name, "kafka-signet-")
+				}
+				if got != want {
+					return fmt.Errorf("it gets %s", got)
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// event has a Deployment make pods that are refused.
+func (a *apiServer) event(t *testing.T) {
+	a.kubectlWith(t, `
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: wrong, namespace: billing}
+spec:
+  selector: {matchLabels: {app: wrong}}
+  template:
+    metadata: {labels: {app: wrong}, annotations: {kafka.signet.dev/usre: orders}}
+    spec: {containers: [{name: app, image: app}]}
+`, "create", "-f", "-")
+	eventually(t, "the event", func() error {
+		out, err := a.Kubectl(t.Context(), "", "-n", "billing", "get", "events", "--field-selector", "reason=PodRefused", "-o", "json")
+		if err != nil {
+			return err
+		}
+		var list struct {
+			Items []struct {
+				InvolvedObject corev1.ObjectReference
+				Message        string
+			}
+		}
+		if err := json.Unmarshal([]byte(out), &list); err != nil {
+			return err
+		}
+		for _, e := range list.Items {
+			if e.InvolvedObject.Kind == "ReplicaSet" && strings.HasPrefix(e.InvolvedObject.Name, "wrong-") && e.Message == "annotation kafka.signet.dev/usre: did you mean kafka.signet.dev/user?" {
+				return nil
+			}
+		}
+		return fmt.Errorf("not among %d events: %+v", len(list.Items), list.Items)
 	})
 }
 

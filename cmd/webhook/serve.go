@@ -14,8 +14,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/events"
+	"k8s.io/client-go/util/flowcontrol"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/certwatcher"
@@ -100,10 +103,11 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 	}
 	defer metrics.Registry.Unregister(decisions)
 	rules := mutate.UserRules{Declaration: access.CheckDeclaration, Subject: subject.Check, Claimed: principal.Claimed}
+	tell := teller(mgr.GetEventRecorder("signet-webhook"))
 	server := mgr.GetWebhookServer()
 	// controller-runtime bounds a request's body to 7 MiB, several times what the API server accepts of its clients.
-	server.Register(mutate.PathPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), false, decisions)})
-	server.Register(mutate.PathWorkloadPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), true, decisions)})
+	server.Register(mutate.PathPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), false, decisions, tell)})
+	server.Register(mutate.PathWorkloadPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), true, decisions, tell)})
 	server.Register(mutate.PathKafkaUsers, &admission.Webhook{Handler: mutate.NewKafkaUsers(mgr.GetCache(), rules, decisions)})
 	server.Register(mutate.PathPrincipalMappings, &admission.Webhook{Handler: mutate.NewPrincipalMappings(mgr.GetCache(), principal.Refused, decisions)})
 
@@ -147,6 +151,25 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 		return fmt.Errorf("serve: %w", err)
 	}
 	return nil
+}
+
+// The bounds of the events for refused pods: so many a second, after so many at once. A controller tries again all day, and
+// the events of one object and sentence become a series of their own accord.
+const (
+	eventsPerSecond = 5
+	eventsAtOnce    = 50
+	// maxNote is the longest note of an event in the API (events.k8s.io/v1).
+	maxNote = 1024
+)
+
+// teller makes an event of each refused pod for whom it belongs to. The recorder writes in the background.
+func teller(recorder events.EventRecorder) mutate.Tell {
+	limiter := flowcontrol.NewTokenBucketPassiveRateLimiter(eventsPerSecond, eventsAtOnce)
+	return func(owner *corev1.ObjectReference, sentence string) {
+		if limiter.TryAccept() {
+			recorder.Eventf(owner, nil, corev1.EventTypeWarning, "PodRefused", "Admit", "%.*s", maxNote, sentence)
+		}
+	}
 }
 
 func splitAddress(address string) (host string, port int, err error) {

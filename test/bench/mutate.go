@@ -57,7 +57,7 @@ func mutatePairs() ([]pair, error) {
 		empty := admission.HandlerFunc(func(context.Context, admission.Request) admission.Response { return admission.Allowed("") })
 		pairs = append(pairs, pair{
 			name: fmt.Sprintf("mutate-%d-containers", containers), unit: "us", target: 2.5,
-			subject:  serve(mutate.NewPods(nobody{}, false, mutate.NewDecisions()), review),
+			subject:  serve(mutate.NewPods(nobody{}, false, mutate.NewDecisions(), nil), review),
 			baseline: serve(empty, review),
 		})
 	}

@@ -98,3 +98,9 @@ timeoutSeconds: {{ .root.Values.webhook.timeoutSeconds }}
     !('kafka.signet.dev/inject' in object.metadata.annotations) ||
     object.metadata.annotations['kafka.signet.dev/inject'] != 'false'
 {{- end -}}
+
+{{/* The address of an alert's runbook; takes (list . anchor). */}}
+{{- define "signet.runbook" -}}
+{{- $root := index . 0 -}}
+{{ $root.Values.prometheusRule.runbooks }}#{{ index . 1 }}
+{{- end -}}
