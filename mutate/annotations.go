@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/declare"
 )
 
 // MaxUsers is the largest number of KafkaUsers in one pod. Each is a volume, and a mount in every container.
@@ -22,7 +23,9 @@ const maxContainersText = 6400
 
 // known are the annotations that Signet reads on a pod, sorted.
 func known() []string {
-	return []string{v1alpha1.AnnotationContainers, v1alpha1.AnnotationInject, v1alpha1.AnnotationUser}
+	keys := append(declare.Annotations(), v1alpha1.AnnotationContainers, v1alpha1.AnnotationInject, v1alpha1.AnnotationUser)
+	slices.Sort(keys)
+	return keys
 }
 
 // Declaration is what a pod's annotations ask for.
@@ -31,14 +34,16 @@ type Declaration struct {
 	OptedOut bool
 	// Users are the names of KafkaUsers in the pod's namespace, in the order of the annotation.
 	Users []string
+	// Inline is the access that the pod declares itself, for the one KafkaUser in Users; nil where it declares none.
+	Inline *declare.Inline
 	// Containers are the names of the only containers and init containers that get anything; nil means all.
 	Containers []string
 	// Warnings are for whoever wrote the pod.
 	Warnings []string
 }
 
-// Declared reads the annotations of a pod in the namespace. The error is a *Refusal.
-func Declared(annotations map[string]string, namespace string) (Declaration, error) {
+// Declared reads the annotations of a pod in the namespace that runs as the service account. The error is a *Refusal.
+func Declared(annotations map[string]string, namespace, account string) (Declaration, error) {
 	inject, hasInject := annotations[v1alpha1.AnnotationInject]
 	if hasInject && inject != "true" && inject != "false" {
 		return Declaration{}, refuse(ReasonInvalidAnnotation, `annotation %s: %.40q is neither "true" nor "false"`, v1alpha1.AnnotationInject, inject)
@@ -58,8 +63,16 @@ func Declared(annotations map[string]string, namespace string) (Declaration, err
 			return Declaration{}, err
 		}
 	}
+	inline, err := declare.Parse(annotations, strings.Join(d.Users, ","), account)
+	switch {
+	case err != nil:
+		return Declaration{}, refuse(ReasonInvalidAnnotation, "%s", err)
+	case inline != nil && len(d.Users) > 1:
+		return Declaration{}, refuse(ReasonInvalidAnnotation, "the pod declares the access of one KafkaUser, and annotation %s names %d: name one", v1alpha1.AnnotationUser, len(d.Users))
+	case inline != nil:
+		d.Inline, d.Users = inline, []string{inline.User}
+	}
 	if value, ok := annotations[v1alpha1.AnnotationContainers]; ok {
-		var err error
 		if d.Containers, err = containerNames(value); err != nil {
 			return Declaration{}, err
 		}

@@ -63,11 +63,45 @@ func FuzzPods(f *testing.F) {
 			return
 		}
 		in := input{Object: pod}
+		canonical, err := json.Marshal(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen, err := decodePod(canonical)
+		if err != nil {
+			t.Fatalf("a pod that the API server reads is refused: %v", err)
+		}
+		if got, want := decisionOn(reader, seen), decisionOn(reader, &pod); got != want {
+			t.Errorf("of what is seen of it %s, of the whole pod %s", got, want)
+		}
 		for _, byWorkload := range []bool{false, true} {
 			response, sent := podWebhook(t, reader, byWorkload).post(t, in)
 			checkPatch(t, podWebhook(t, reader, byWorkload), in, sent, response)
 		}
 	})
+}
+
+// decisionOn is what is decided on a pod, as a text.
+func decisionOn(reader cache, pod *corev1.Pod) string {
+	declaration, err := Declared(pod.Annotations, "shop", accountOf(pod))
+	if err != nil {
+		return err.Error()
+	}
+	users := map[string]*v1alpha1.KafkaUser{}
+	for _, name := range declaration.Users {
+		if user, ok := reader.users[client.ObjectKey{Namespace: "shop", Name: name}]; ok {
+			users[name] = &user
+		}
+	}
+	mutation, err := Mutate(pod, "shop", declaration, users)
+	if err != nil {
+		return err.Error()
+	}
+	text, err := json.Marshal(mutation)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
 }
 
 // FuzzPrincipalMappings sends any JSON as a new PrincipalMapping. The webhook never panics and says the same twice; what
@@ -133,7 +167,7 @@ func FuzzDeclared(f *testing.F) {
 		if inject != "" {
 			annotations["kafka.signet.dev/inject"] = inject
 		}
-		declaration, err := Declared(annotations, "shop")
+		declaration, err := Declared(annotations, "shop", "default")
 		if err != nil {
 			if len(err.Error()) > 1500 || len(declaration.Users) > 0 {
 				t.Errorf("refusal of %d bytes beside %q", len(err.Error()), declaration.Users)

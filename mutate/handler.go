@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/json"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/declare"
 )
 
 // The paths that the webhook configurations name.
@@ -49,17 +50,16 @@ type Tell func(owner *corev1.ObjectReference, sentence string)
 
 // Pods is the mutating webhook for the creation of pods. Every other request passes untouched.
 type Pods struct {
-	reader     client.Reader
-	byWorkload bool
-	decisions  *Decisions
-	tell       Tell
-}
-
-// NewPods returns a handler that reads KafkaUsers from the reader, which is an informer cache. With byWorkload, which
-// needs the cache's WorkloadIndex, a pod whose annotations name no KafkaUser gets those whose workload means it. tell may be
-// nil.
-func NewPods(reader client.Reader, byWorkload bool, decisions *Decisions, tell Tell) *Pods {
-	return &Pods{reader: reader, byWorkload: byWorkload, decisions: decisions, tell: tell}
+	// Reader reads KafkaUsers and KafkaClusters; it is an informer cache, with WorkloadIndex.
+	Reader client.Reader
+	// ByWorkload gives a pod whose annotations name no KafkaUser those whose workload means it.
+	ByWorkload bool
+	// Check returns what the KafkaCluster's policy refuses of a KafkaUser, for pods that declare access themselves.
+	Check func(*v1alpha1.KafkaUser, *v1alpha1.KafkaCluster) []error
+	// Decisions counts.
+	Decisions *Decisions
+	// Tell may be nil.
+	Tell Tell
 }
 
 var _ admission.Handler = &Pods{}
@@ -67,23 +67,23 @@ var _ admission.Handler = &Pods{}
 // Handle answers one request. It fails, for the API server to apply the webhook's failurePolicy, if the pod cannot be
 // decoded or the cache does not answer.
 func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Response {
-	defer h.decisions.took(webhookPods, time.Now())
+	defer h.Decisions.took(webhookPods, time.Now())
 	if req.Operation != admissionv1.Create || req.SubResource != "" {
 		return h.admit(req.Namespace, resultUnchanged, "")
 	}
-	pod := &corev1.Pod{}
-	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, pod); err != nil {
-		h.decisions.countPod(req.Namespace, resultFailed, ReasonUndecodable)
+	pod, err := decodePod(req.Object.Raw)
+	if err != nil {
+		h.Decisions.countPod(req.Namespace, resultFailed, ReasonUndecodable)
 		return admission.Errored(http.StatusBadRequest, fmt.Errorf("pod in namespace %s: %w", req.Namespace, err))
 	}
-	declaration, err := Declared(pod.Annotations, req.Namespace)
+	declaration, err := Declared(pod.Annotations, req.Namespace, accountOf(pod))
 	if err != nil {
 		return h.refused(ctx, &req, pod, err)
 	}
-	if h.byWorkload && !declaration.OptedOut && len(declaration.Users) == 0 {
+	if h.ByWorkload && !declaration.OptedOut && len(declaration.Users) == 0 {
 		var meant v1alpha1.KafkaUserList
-		if err := h.reader.List(ctx, &meant, client.InNamespace(req.Namespace), client.MatchingFields{WorkloadIndex: accountOf(pod)}); err != nil {
-			h.decisions.countPod(req.Namespace, resultFailed, ReasonCache)
+		if err := h.Reader.List(ctx, &meant, client.InNamespace(req.Namespace), client.MatchingFields{WorkloadIndex: accountOf(pod)}); err != nil {
+			h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
 			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkausers of namespace %s: %w", req.Namespace, err))
 		}
 		names, warnings, err := Meant(pod, req.Namespace, meant.Items)
@@ -98,12 +98,22 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 	users := make(map[string]*v1alpha1.KafkaUser, len(declaration.Users))
 	for _, name := range declaration.Users {
 		user := &v1alpha1.KafkaUser{}
-		err := h.reader.Get(ctx, client.ObjectKey{Namespace: req.Namespace, Name: name}, user)
+		err := h.Reader.Get(ctx, client.ObjectKey{Namespace: req.Namespace, Name: name}, user)
 		if err == nil {
 			users[name] = user
 		} else if !apierrors.IsNotFound(err) {
-			h.decisions.countPod(req.Namespace, resultFailed, ReasonCache)
+			h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
 			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkauser %s/%s: %w", req.Namespace, name, err))
+		}
+	}
+	if inline := declaration.Inline; inline != nil {
+		var clusters v1alpha1.KafkaClusterList
+		if err := h.Reader.List(ctx, &clusters); err != nil {
+			h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
+			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkaclusters: %w", err))
+		}
+		if err := judgeInline(inline, req.Namespace, clusters.Items, users[inline.User], h.Check); err != nil {
+			return h.refused(ctx, &req, pod, err)
 		}
 	}
 	mutation, err := Mutate(pod, req.Namespace, declaration, users)
@@ -124,24 +134,40 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 }
 
 func (h *Pods) admit(namespace, result string, reason Reason) admission.Response {
-	h.decisions.countPod(namespace, result, reason)
+	h.Decisions.countPod(namespace, result, reason)
 	return admission.Allowed("")
 }
 
 func (h *Pods) refused(ctx context.Context, req *admission.Request, pod *corev1.Pod, err error) admission.Response {
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
-		h.decisions.countPod(req.Namespace, resultFailed, "")
+		h.Decisions.countPod(req.Namespace, resultFailed, "")
 		return admission.Errored(http.StatusInternalServerError, err)
 	}
-	h.decisions.countPod(req.Namespace, resultRefused, refusal.Reason)
+	h.Decisions.countPod(req.Namespace, resultRefused, refusal.Reason)
 	logf.FromContext(ctx).Info("pod refused", "reason", refusal.Reason, "generateName", pod.GenerateName)
-	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil && h.tell != nil && (req.DryRun == nil || !*req.DryRun) {
-		h.tell(&corev1.ObjectReference{
+	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil && h.Tell != nil && (req.DryRun == nil || !*req.DryRun) {
+		h.Tell(&corev1.ObjectReference{
 			APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: req.Namespace, Name: owner.Name, UID: owner.UID,
 		}, refusal.Message)
 	}
 	return admission.Denied(refusal.Message)
+}
+
+// judgeInline tells whether the controller will make a KafkaUser of what a pod of the namespace declares. The error is a
+// *Refusal.
+func judgeInline(inline *declare.Inline, namespace string, clusters []v1alpha1.KafkaCluster, existing *v1alpha1.KafkaUser, check func(*v1alpha1.KafkaUser, *v1alpha1.KafkaCluster) []error) error {
+	cluster, err := declare.ClusterOf(inline, namespace, clusters)
+	if err != nil {
+		return refuse(ReasonInline, "%s", err)
+	}
+	if why := declare.Conflict(inline, namespace, cluster, existing); why != "" {
+		return refuse(ReasonInline, "%s", why)
+	}
+	if problems := check(inline.KafkaUser(namespace, cluster), cluster); len(problems) > 0 {
+		return refuse(ReasonInline, "the pod's annotations declare access that KafkaCluster %s/%s does not permit: %s", cluster.Namespace, cluster.Name, summary(problems))
+	}
+	return nil
 }
 
 // KafkaUsers is the validating webhook for the creation and update of KafkaUsers. Every other request passes.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -57,6 +58,13 @@ func (c cache) List(_ context.Context, into client.ObjectList, opts ...client.Li
 	options.ApplyOptions(opts)
 	if users, ok := into.(*v1alpha1.KafkaUserList); ok {
 		return c.listUsers(users, options)
+	}
+	if clusters, ok := into.(*v1alpha1.KafkaClusterList); ok {
+		if len(opts) > 0 {
+			return fmt.Errorf("the webhook must not list KafkaClusters by %+v", options)
+		}
+		clusters.Items = slices.Collect(maps.Values(c.clusters))
+		return nil
 	}
 	list, ok := into.(*v1alpha1.PrincipalMappingList)
 	if !ok {
@@ -182,7 +190,9 @@ func newWebhook(t testing.TB, construct func(*Decisions) admission.Handler) *web
 }
 
 func podWebhook(t testing.TB, reader client.Reader, byWorkload bool) *webhook {
-	return newWebhook(t, func(d *Decisions) admission.Handler { return NewPods(reader, byWorkload, d, nil) })
+	return newWebhook(t, func(d *Decisions) admission.Handler {
+		return &Pods{Reader: reader, ByWorkload: byWorkload, Check: access.CheckDeclaration, Decisions: d}
+	})
 }
 
 func userWebhook(t testing.TB, reader client.Reader) *webhook {
@@ -443,9 +453,9 @@ func TestOwnerIsTold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var told []string
 			w := newWebhook(t, func(d *Decisions) admission.Handler {
-				return NewPods(loadCache(t), false, d, func(owner *corev1.ObjectReference, sentence string) {
+				return &Pods{Reader: loadCache(t), Decisions: d, Tell: func(owner *corev1.ObjectReference, sentence string) {
 					told = append(told, fmt.Sprintf("%s %s %s/%s %s: %s", owner.APIVersion, owner.Kind, owner.Namespace, owner.Name, owner.UID, sentence))
-				})
+				}}
 			})
 			var in input
 			in.Request.DryRun = test.dryRun

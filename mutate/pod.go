@@ -14,6 +14,7 @@ import (
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/clientconfig"
+	"github.com/signet-kafka/signet/declare"
 )
 
 // Mutation is what happens to a pod that is admitted.
@@ -54,6 +55,9 @@ func Mutate(pod *corev1.Pod, namespace string, declaration Declaration, users ma
 		}
 	}
 	if err := m.addVolumes(&pod.Spec, declaration, users); err != nil {
+		return Mutation{}, err
+	}
+	if err := m.addLabel(pod, declaration.Inline); err != nil {
 		return Mutation{}, err
 	}
 	var withheld []string
@@ -136,6 +140,23 @@ func judge(pod *corev1.Pod, namespace, name string, user *v1alpha1.KafkaUser) (w
 		reason = ready.Reason
 	}
 	return fmt.Sprintf("KafkaUser %s/%s is not ready (%.40s); the pod waits in ContainerCreating until its files exist", namespace, name, reason), nil
+}
+
+// addLabel marks a pod that declares access itself, for the controller that makes its KafkaUser.
+func (m *Mutation) addLabel(pod *corev1.Pod, inline *declare.Inline) error {
+	if inline == nil {
+		return nil
+	}
+	switch value, there := pod.Labels[v1alpha1.LabelInline]; {
+	case there && value != inline.User:
+		return refuse(ReasonInline, "label %s is %.70q, and the annotations declare access for KafkaUser %s: remove the label, which is Signet's", v1alpha1.LabelInline, value, inline.User)
+	case there:
+	case len(pod.Labels) == 0:
+		m.add("/metadata/labels", map[string]string{v1alpha1.LabelInline: inline.User})
+	default:
+		m.add("/metadata/labels/"+strings.ReplaceAll(v1alpha1.LabelInline, "/", "~1"), inline.User)
+	}
+	return nil
 }
 
 func (m *Mutation) add(path string, value any) {

@@ -32,6 +32,8 @@ const (
 	ReasonVolumeName Reason = "VolumeName"
 	// ReasonUnknownContainer: the pod lacks a container that an annotation names.
 	ReasonUnknownContainer Reason = "UnknownContainer"
+	// ReasonInline: the pod declares access that no KafkaUser can be made of.
+	ReasonInline Reason = "InlineDeclaration"
 	// ReasonMountPath: a container mounts something of its own where Signet's files belong.
 	ReasonMountPath Reason = "MountPath"
 )

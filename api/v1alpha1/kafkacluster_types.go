@@ -203,6 +203,12 @@ type ClusterPolicy struct {
 	// +kubebuilder:default=Refuse
 	Unmapped UnmappedPolicy `json:"unmapped,omitempty"`
 
+	// InlineDeclarations says whether pods may declare access in their annotations, without a KafkaUser: Allow lets whoever
+	// may create pods in a namespace give them access as if they could create KafkaUsers there; default Refuse.
+	// +optional
+	// +kubebuilder:default=Refuse
+	InlineDeclarations InlinePolicy `json:"inlineDeclarations,omitempty"`
+
 	// AdminTopicExemptions are topic names, or prefixes with a trailing *, that a KafkaUser may list under admin
 	// although they do not start with "<namespace>-".
 	// +optional
@@ -211,6 +217,17 @@ type ClusterPolicy struct {
 	// +listType=set
 	AdminTopicExemptions []string `json:"adminTopicExemptions,omitempty"`
 }
+
+// InlinePolicy says whether pods may declare access in their annotations.
+// +kubebuilder:validation:Enum=Refuse;Allow
+type InlinePolicy string
+
+const (
+	// InlineRefuse refuses pods that try.
+	InlineRefuse InlinePolicy = "Refuse"
+	// InlineAllow makes KafkaUsers of what they declare.
+	InlineAllow InlinePolicy = "Allow"
+)
 
 // UnmappedPolicy says what becomes of a client that no PrincipalMapping knows.
 // +kubebuilder:validation:Enum=Refuse;Explicit

@@ -16,6 +16,25 @@ const (
 	AnnotationInject = "kafka.signet.dev/inject"
 )
 
+// Annotations on pods by which they declare access without a KafkaUser, each a list separated by commas as in the field of
+// the same name of a KafkaUser's spec. AnnotationCluster is the KafkaCluster: <name> or <namespace>/<name>.
+const (
+	AnnotationConsume        = "kafka.signet.dev/consume"
+	AnnotationProduce        = "kafka.signet.dev/produce"
+	AnnotationAdmin          = "kafka.signet.dev/admin"
+	AnnotationConsumerGroups = "kafka.signet.dev/consumer-groups"
+	AnnotationCluster        = "kafka.signet.dev/cluster"
+)
+
+// LabelInline is on each pod that declares access in its annotations: the name of the KafkaUser that is made of it.
+const LabelInline = "kafka.signet.dev/inline"
+
+// LabelDeclaredBy is on KafkaUsers that Signet made: DeclaredByPods of pods' annotations.
+const (
+	LabelDeclaredBy = "kafka.signet.dev/declared-by"
+	DeclaredByPods  = "pods"
+)
+
 // LabelInject on a namespace: InjectDisabled keeps all of its pods untouched; in one with InjectEnabled a pod that a
 // KafkaUser's spec.workload means gets that user's files without an annotation.
 const (

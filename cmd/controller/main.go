@@ -21,6 +21,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/kubernetes"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/klog/v2"
@@ -36,6 +37,7 @@ import (
 	"github.com/signet-kafka/signet/access"
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/certs"
+	"github.com/signet-kafka/signet/declare"
 	"github.com/signet-kafka/signet/issuer"
 	"github.com/signet-kafka/signet/principal"
 	"github.com/signet-kafka/signet/readiness"
@@ -128,11 +130,22 @@ func managerOptions(o options) ctrl.Options {
 			ByObject: map[client.Object]cache.ByObject{
 				&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{certs.LabelManagedBy: certs.ManagedBy})},
 				&corev1.Node{}:      {Transform: certs.OnlyKubeletVersion},
+				// Of Pods only those that declare access themselves, and of these their declaration.
+				&corev1.Pod{}: {Label: inlinePods(), Transform: declare.OnlyDeclaration},
 			},
 		},
 		// Secrets are read one by one, by name; see certs.Named.
 		Client: client.Options{Cache: &client.CacheOptions{DisableFor: []client.Object{&corev1.Secret{}}}},
 	}
+}
+
+// inlinePods selects the pods that declare access themselves.
+func inlinePods() labels.Selector {
+	declares, err := labels.NewRequirement(v1alpha1.LabelInline, selection.Exists, nil)
+	if err != nil {
+		panic(err) // the key is a constant
+	}
+	return labels.NewSelector().Add(*declares)
 }
 
 // setup is the list of what runs.
@@ -202,6 +215,7 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 		&access.ClusterController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: 30 * time.Second, Now: now},
 		&access.UserController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
 		&access.TopicController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
+		&declare.Pods{Client: c, Live: live, Recorder: mgr.GetEventRecorder("signet-declare")},
 		&readiness.Users{Client: c, Now: now},
 		&readiness.Clusters{Client: c, Now: now},
 	}

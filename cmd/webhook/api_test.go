@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -80,7 +79,10 @@ func TestCasesOnTheAPIServer(t *testing.T) {
 	cases := goldenPods(t)
 	api.prepare(t, cases)
 	address := startWebhook(t, config)
-	chart := chartObjects(t, s.Root)
+	chart, err := s.Chart(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	api.point(t, chart["MutatingWebhookConfiguration"], address, filepath.Join(address.dir, "tls.crt"))
 
 	for _, byWorkload := range []bool{false, true} {
@@ -111,7 +113,7 @@ func TestCasesOnTheAPIServer(t *testing.T) {
 			"spec":     map[string]any{"containers": []any{map[string]any{"name": "app", "image": "app"}}},
 		}
 		eventually(t, "the policy is in force", func() error {
-			if _, err := api.create(t, "shop", unmutated); err == nil || !strings.Contains(err.Error(), "asks for the files of KafkaUser orders") {
+			if _, err := api.create(t, "shop", unmutated); err == nil || !strings.Contains(err.Error(), "ask for the files of KafkaUser orders") {
 				return fmt.Errorf("a pod without its volume: %w", err)
 			}
 			return nil
@@ -306,12 +308,19 @@ func (a *apiServer) prepare(t *testing.T, cases map[string]*goldenPod) {
 		t.Fatal(err)
 	}
 	for document := range strings.SplitSeq(string(text), "\n---\n") {
+		var kind metav1.TypeMeta
+		if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
+			t.Fatal(err)
+		}
+		if kind.Kind == "KafkaCluster" {
+			a.kubectlWith(t, whole(t, document), "create", "-f", "-")
+		}
+		if kind.Kind != "KafkaUser" {
+			continue
+		}
 		var user v1alpha1.KafkaUser
 		if err := yaml.Unmarshal([]byte(document), &user); err != nil {
 			t.Fatal(err)
-		}
-		if user.Kind != "KafkaUser" {
-			continue
 		}
 		a.kubectlWith(t, document, "create", "-f", "-")
 		for i := range user.Status.Conditions {
@@ -326,6 +335,30 @@ func (a *apiServer) prepare(t *testing.T, cases map[string]*goldenPod) {
 			a.kubectl(t, "-n", user.Namespace, "delete", "kafkauser", user.Name, "--wait=false")
 		}
 	}
+}
+
+// whole is a KafkaCluster of cache.yaml with what its CRD requires and the webhook does not look at.
+func whole(t *testing.T, document string) string {
+	t.Helper()
+	cluster := map[string]any{}
+	if err := yaml.Unmarshal([]byte(document), &cluster); err != nil {
+		t.Fatal(err)
+	}
+	spec, _ := cluster["spec"].(map[string]any)
+	for field, value := range map[string]any{
+		"listeners":    []any{map[string]any{"name": "mtls", "scope": "Cluster", "bootstrapServers": []any{"kafka:9093"}}},
+		"admin":        map[string]any{"listener": "mtls"},
+		"certificates": map[string]any{"issuerRef": map[string]any{"name": "mesh"}},
+	} {
+		if _, ok := spec[field]; !ok {
+			spec[field] = value
+		}
+	}
+	text, err := json.Marshal(cluster)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func (a *apiServer) kubectlWith(t *testing.T, stdin string, args ...string) {
@@ -549,33 +582,6 @@ func goldenPods(t *testing.T) map[string]*goldenPod {
 		}
 	}
 	return cases
-}
-
-// chartObjects renders the chart and returns its objects by kind and name; those of a kind with one object by kind, too.
-func chartObjects(t *testing.T, root string) map[string][]byte {
-	t.Helper()
-	find := exec.CommandContext(t.Context(), "go", "tool", "-n", "helm")
-	find.Dir = filepath.Join(root, "tools", "helm")
-	path, err := find.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	home := t.TempDir()
-	helm := exec.CommandContext(t.Context(), strings.TrimSpace(string(path)), "template", "signet", filepath.Join(root, "charts", "signet"), "--namespace", "signet-system")
-	helm.Env = append(os.Environ(), "HELM_CONFIG_HOME="+home, "HELM_CACHE_HOME="+home, "HELM_DATA_HOME="+home)
-	rendered, err := helm.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects := map[string][]byte{}
-	for document := range strings.SplitSeq(string(rendered), "\n---\n") {
-		var object metav1.PartialObjectMetadata
-		if err := yaml.Unmarshal([]byte(document), &object); err != nil {
-			t.Fatal(err)
-		}
-		objects[object.Kind], objects[object.Kind+" "+object.Name] = []byte(document), []byte(document)
-	}
-	return objects
 }
 
 func yamlOf(t *testing.T, objects ...[]byte) string {

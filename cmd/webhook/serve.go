@@ -104,10 +104,13 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 	defer metrics.Registry.Unregister(decisions)
 	rules := mutate.UserRules{Declaration: access.CheckDeclaration, Subject: subject.Check, Claimed: principal.Claimed}
 	tell := teller(mgr.GetEventRecorder("signet-webhook"))
+	pods := func(byWorkload bool) *mutate.Pods {
+		return &mutate.Pods{Reader: mgr.GetCache(), ByWorkload: byWorkload, Check: access.CheckDeclaration, Decisions: decisions, Tell: tell}
+	}
 	server := mgr.GetWebhookServer()
 	// controller-runtime bounds a request's body to 7 MiB, several times what the API server accepts of its clients.
-	server.Register(mutate.PathPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), false, decisions, tell)})
-	server.Register(mutate.PathWorkloadPods, &admission.Webhook{Handler: mutate.NewPods(mgr.GetCache(), true, decisions, tell)})
+	server.Register(mutate.PathPods, &admission.Webhook{Handler: pods(false)})
+	server.Register(mutate.PathWorkloadPods, &admission.Webhook{Handler: pods(true)})
 	server.Register(mutate.PathKafkaUsers, &admission.Webhook{Handler: mutate.NewKafkaUsers(mgr.GetCache(), rules, decisions)})
 	server.Register(mutate.PathPrincipalMappings, &admission.Webhook{Handler: mutate.NewPrincipalMappings(mgr.GetCache(), principal.Refused, decisions)})
 

@@ -39,8 +39,20 @@ func TestHandMadeCertificateRequest(t *testing.T) {
 		})
 	}
 	t.Run("under the name of cert-manager's next", func(t *testing.T) {
-		handMadeRequestNamed(t, stage.home, "mine-kafka-tls-2", ownedBy("cert-manager.io/v1", "Certificate", "mine-kafka-tls", certificate), honest, "").
-			audited(t, "denied") // cert-manager may remove it, for it never made it
+		a := handMadeRequestNamed(t, stage.home, "mine-kafka-tls-2", ownedBy("cert-manager.io/v1", "Certificate", "mine-kafka-tls", certificate), honest, "")
+		// cert-manager removes it, for it never made it: maybe before Signet has looked at it.
+		eventually(t, a.object()+" is denied, or gone", func() (bool, string) {
+			gone := kubectl(t, "-n", a.namespace, "get", "certificaterequest", a.name, "--ignore-not-found", "-o", "name") == ""
+			readAudit(t)
+			denied := false
+			for _, l := range audit(a.object()) {
+				if l.Outcome == "issued" || l.Serial != "" {
+					t.Errorf("the audit log says that it was issued: %+v", l)
+				}
+				denied = denied || l.Outcome == "denied" && l.Reason == a.reason
+			}
+			return denied || gone, fmt.Sprintf("%+v", audit(a.object()))
+		})
 		kubectl(t, "-n", stage.home, "delete", "certificaterequest", "mine-kafka-tls-2", "--ignore-not-found")
 	})
 	t.Run("with the user name of cert-manager", func(t *testing.T) {

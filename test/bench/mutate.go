@@ -21,6 +21,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/signet-kafka/signet/access"
 	"github.com/signet-kafka/signet/mutate"
 )
 
@@ -57,7 +58,7 @@ func mutatePairs() ([]pair, error) {
 		empty := admission.HandlerFunc(func(context.Context, admission.Request) admission.Response { return admission.Allowed("") })
 		pairs = append(pairs, pair{
 			name: fmt.Sprintf("mutate-%d-containers", containers), unit: "us", target: 2.5,
-			subject:  serve(mutate.NewPods(nobody{}, false, mutate.NewDecisions(), nil), review),
+			subject:  serve(&mutate.Pods{Reader: nobody{}, Check: access.CheckDeclaration, Decisions: mutate.NewDecisions()}, review),
 			baseline: serve(empty, review),
 		})
 	}

@@ -52,7 +52,7 @@ var stages = [][][]suite{
 			{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
 		},
 		{
-			{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
+			{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
 			{name: "images", dir: "images", args: []string{"./..."}},
 			{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
 			{name: "api", dir: ".", args: []string{"./cmd/controller/...", "./cmd/webhook/..."}},

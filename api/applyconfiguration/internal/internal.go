@@ -113,6 +113,10 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         scalar: boolean
       default: true
+    - name: inlineDeclarations
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.InlinePolicy
+      default: Refuse
     - name: unmapped
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.UnmappedPolicy
@@ -129,6 +133,8 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.signet-kafka.signet.api.v1alpha1.DeletionPolicy
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.Delivery
+  scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.InlinePolicy
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.IssuerReference
   map:

@@ -24,6 +24,9 @@ type ClusterPolicyApplyConfiguration struct {
 	// it is a workload of the mesh, or User:unmapped:<SHA-256 of its DER subject>, so that an audit sees it. No
 	// KafkaUser can have either. Stock brokers always refuse.
 	Unmapped *apiv1alpha1.UnmappedPolicy `json:"unmapped,omitempty"`
+	// InlineDeclarations says whether pods may declare access in their annotations, without a KafkaUser: Allow lets whoever
+	// may create pods in a namespace give them access as if they could create KafkaUsers there; default Refuse.
+	InlineDeclarations *apiv1alpha1.InlinePolicy `json:"inlineDeclarations,omitempty"`
 	// AdminTopicExemptions are topic names, or prefixes with a trailing *, that a KafkaUser may list under admin
 	// although they do not start with "<namespace>-".
 	AdminTopicExemptions []string `json:"adminTopicExemptions,omitempty"`
@@ -56,6 +59,14 @@ func (b *ClusterPolicyApplyConfiguration) WithAllowWildcard(value bool) *Cluster
 // If called multiple times, the Unmapped field is set to the value of the last call.
 func (b *ClusterPolicyApplyConfiguration) WithUnmapped(value apiv1alpha1.UnmappedPolicy) *ClusterPolicyApplyConfiguration {
 	b.Unmapped = &value
+	return b
+}
+
+// WithInlineDeclarations sets the InlineDeclarations field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the InlineDeclarations field is set to the value of the last call.
+func (b *ClusterPolicyApplyConfiguration) WithInlineDeclarations(value apiv1alpha1.InlinePolicy) *ClusterPolicyApplyConfiguration {
+	b.InlineDeclarations = &value
 	return b
 }
 

@@ -1,0 +1,86 @@
+// Copyright The Signet Authors
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"testing"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// TestGitOpsSeesNoDifference applies the chart's webhook configurations as a GitOps tool does, by server-side apply under its
+// own name and without force, lets the controller fill in caBundle, and holds that a second apply changes nothing.
+func TestGitOpsSeesNoDifference(t *testing.T) {
+	t.Parallel()
+	s, restConfig := controlPlane(t, "gitops")
+	prepare(t, s)
+	chart, err := s.Chart(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	kinds := []string{"MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"}
+	apply := func() {
+		t.Helper()
+		for _, kind := range kinds {
+			if _, err := s.Kubectl(t.Context(), string(chart[kind]), "apply", "--server-side", "--field-manager=argocd-controller", "-f", "-"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	apply()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, _ := start(ctx, t, restConfig, 0, time.Now)
+	defer func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the controller ends with %v", err)
+		}
+	}()
+	// read returns the configuration's version, and whether each of its webhooks has a CA.
+	read := func(kind string) (version string, filled bool) {
+		t.Helper()
+		out, err := s.Kubectl(t.Context(), "", "get", kind, "signet", "-o", "json")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var c struct {
+			Metadata metav1.ObjectMeta
+			Webhooks []struct {
+				ClientConfig admissionregistrationv1.WebhookClientConfig
+			}
+		}
+		if err := json.Unmarshal([]byte(out), &c); err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range c.Webhooks {
+			if len(w.ClientConfig.CABundle) == 0 {
+				return c.Metadata.ResourceVersion, false
+			}
+		}
+		return c.Metadata.ResourceVersion, len(c.Webhooks) > 0
+	}
+	versions := map[string]string{}
+	for _, kind := range kinds {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+			version, filled := read(kind)
+			if filled {
+				versions[kind] = version
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("%s has no caBundle", kind)
+			}
+		}
+	}
+	apply()
+	for _, kind := range kinds {
+		if version, filled := read(kind); version != versions[kind] || !filled {
+			t.Errorf("%s is changed by a second apply: version %s, then %s; its CA is there: %t", kind, versions[kind], version, filled)
+		}
+	}
+}
