@@ -317,7 +317,8 @@ func (a *Admin) CreateTopic(ctx context.Context, name string, topic Topic) error
 	return a.topicError("create", name, err, response.ErrMessage)
 }
 
-// SetPartitions grows a topic to the given number of partitions.
+// SetPartitions grows a topic to the given number of partitions. It is no error if it has as many or more: the broker that
+// described the topic may have been behind, so describe it again.
 func (a *Admin) SetPartitions(ctx context.Context, name string, partitions int32) error {
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
@@ -326,6 +327,9 @@ func (a *Admin) SetPartitions(ctx context.Context, name string, partitions int32
 		return classify(a.cluster, fmt.Errorf("add partitions to topic %s: %w", name, err))
 	}
 	response := responses[name]
+	if errors.Is(response.Err, kerr.InvalidPartitions) {
+		return nil
+	}
 	return a.topicError("add partitions to", name, response.Err, response.ErrMessage)
 }
 

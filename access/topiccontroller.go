@@ -251,6 +251,14 @@ func (r *TopicController) synchronize(ctx context.Context, admin *Admin, topic *
 		if actual == nil {
 			return &verdict{v1alpha1.ReasonPending, fmt.Sprintf("topic %s is created, but not yet known to every broker", name)}
 		}
+		// A broker learns of partitions a moment after the controller of Kafka has added them.
+		left, err := PlanTopic(topic, actual)
+		if err != nil {
+			return &verdict{v1alpha1.ReasonInvalid, err.Error()}
+		}
+		if left.Partitions > 0 {
+			return &verdict{v1alpha1.ReasonPending, fmt.Sprintf("topic %s has %d partitions, which is not yet known to every broker", name, left.Partitions)}
+		}
 	}
 	return r.writeStatus(ctx, topic,
 		apply.KafkaTopicStatus().WithTopic(name).WithPartitions(actual.Partitions).WithReplicationFactor(actual.ReplicationFactor).WithAppliedConfig(plan.Owned...),
