@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
+	"slices"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
@@ -215,17 +216,17 @@ func (r *ServingController) write(ctx context.Context, read *corev1.Secret, name
 // webhookConfiguration is what the two kinds of webhook configuration have in common.
 type webhookConfiguration struct {
 	kind, name, version string
-	// bundles are the caBundle of each webhook by its name.
-	bundles map[string][]byte
+	// webhooks are in the order of the configuration: an apply with them in another order would move them.
+	webhooks []webhookBundle
+}
+
+type webhookBundle struct {
+	name     string
+	caBundle []byte
 }
 
 func (c webhookConfiguration) trusts(bundle []byte) bool {
-	for _, have := range c.bundles {
-		if !bytes.Equal(have, bundle) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(c.webhooks, func(w webhookBundle) bool { return !bytes.Equal(w.caBundle, bundle) })
 }
 
 // configurations reads those of the two webhook configurations that exist.
@@ -238,9 +239,9 @@ func (r *ServingController) configurations(ctx context.Context) ([]webhookConfig
 		return nil, err
 	}
 	if found {
-		c := webhookConfiguration{kind: string(KindMutatingWebhookConfiguration), name: mutating.Name, version: mutating.ResourceVersion, bundles: map[string][]byte{}}
+		c := webhookConfiguration{kind: string(KindMutatingWebhookConfiguration), name: mutating.Name, version: mutating.ResourceVersion}
 		for _, w := range mutating.Webhooks {
-			c.bundles[w.Name] = w.ClientConfig.CABundle
+			c.webhooks = append(c.webhooks, webhookBundle{w.Name, w.ClientConfig.CABundle})
 		}
 		out = append(out, c)
 	}
@@ -249,9 +250,9 @@ func (r *ServingController) configurations(ctx context.Context) ([]webhookConfig
 		return nil, err
 	}
 	if found {
-		c := webhookConfiguration{kind: string(KindValidatingWebhookConfiguration), name: validating.Name, version: validating.ResourceVersion, bundles: map[string][]byte{}}
+		c := webhookConfiguration{kind: string(KindValidatingWebhookConfiguration), name: validating.Name, version: validating.ResourceVersion}
 		for _, w := range validating.Webhooks {
-			c.bundles[w.Name] = w.ClientConfig.CABundle
+			c.webhooks = append(c.webhooks, webhookBundle{w.Name, w.ClientConfig.CABundle})
 		}
 		out = append(out, c)
 	}
@@ -264,14 +265,14 @@ func (c webhookConfiguration) announce(ctx context.Context, writer client.Client
 	var err error
 	if c.kind == string(KindMutatingWebhookConfiguration) {
 		ac := acadmission.MutatingWebhookConfiguration(c.name).WithResourceVersion(c.version)
-		for name := range c.bundles {
-			ac.WithWebhooks(acadmission.MutatingWebhook().WithName(name).WithClientConfig(acadmission.WebhookClientConfig().WithCABundle(bundle...)))
+		for _, w := range c.webhooks {
+			ac.WithWebhooks(acadmission.MutatingWebhook().WithName(w.name).WithClientConfig(acadmission.WebhookClientConfig().WithCABundle(bundle...)))
 		}
 		err = writer.Apply(ctx, ac, servingOwner, client.ForceOwnership)
 	} else {
 		ac := acadmission.ValidatingWebhookConfiguration(c.name).WithResourceVersion(c.version)
-		for name := range c.bundles {
-			ac.WithWebhooks(acadmission.ValidatingWebhook().WithName(name).WithClientConfig(acadmission.WebhookClientConfig().WithCABundle(bundle...)))
+		for _, w := range c.webhooks {
+			ac.WithWebhooks(acadmission.ValidatingWebhook().WithName(w.name).WithClientConfig(acadmission.WebhookClientConfig().WithCABundle(bundle...)))
 		}
 		err = writer.Apply(ctx, ac, servingOwner, client.ForceOwnership)
 	}
