@@ -34,8 +34,8 @@ type Signer struct {
 
 // Signed is a signed certificate.
 type Signed struct {
-	// Certificate is the leaf: its DER is in Raw. Of one that was signed in this process the other fields are those of the
-	// template that it was made from.
+	// Certificate is the leaf: its DER is in Raw. Of one that was signed in this process the other fields may be those of
+	// the template that it was made from.
 	Certificate *x509.Certificate
 	// Chain is the leaf and its intermediates, without the root (PEM).
 	Chain []byte

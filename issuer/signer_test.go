@@ -88,6 +88,11 @@ func (ca testCA) secret(t testing.TB, version string, root testCA, chain ...test
 
 func signWith(t testing.TB, secret *corev1.Secret, now time.Time) (*Signed, *Grant) {
 	t.Helper()
+	return signKeyWith(t, secret, p256(t).Public(), now)
+}
+
+func signKeyWith(t testing.TB, secret *corev1.Secret, key crypto.PublicKey, now time.Time) (*Signed, *Grant) {
+	t.Helper()
 	ca, err := certs.ParseCA(secret.Data)
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +105,7 @@ func signWith(t testing.TB, secret *corev1.Secret, now time.Time) (*Signed, *Gra
 	if refusal != nil {
 		t.Fatal(refusal)
 	}
+	grant.PublicKey = key
 	signed, refusal, err := signer.Sign(t.Context(), *grant, now)
 	if err != nil || refusal != nil {
 		t.Fatal(refusal, err)
@@ -153,6 +159,52 @@ func TestSignVerifies(t *testing.T) {
 				if (err == nil) != good {
 					t.Errorf("usage %v: %v", usage, err)
 				}
+			}
+			opensslVerify(t, signed, now)
+		})
+	}
+}
+
+// What an RSA CA was itself signed with is what it signs with; and every RSA leaf names its key, whoever signs it (RFC 5280,
+// section 4.2.1.2).
+func TestSignWithRSA(t *testing.T) {
+	now := time.Now()
+	from, to := now.Add(-24*time.Hour), now.Add(1000*time.Hour)
+	pss := rsaKey(t)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{Organization: []string{"pss"}}, NotBefore: from, NotAfter: to,
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign, SignatureAlgorithm: x509.SHA384WithRSAPSS,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, pss.Public(), pss)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		ca        testCA
+		algorithm x509.SignatureAlgorithm
+	}{
+		"ECDSA CA":   {newCA(t, "ecdsa", p256(t), nil, from, to), x509.ECDSAWithSHA256},
+		"RSA CA":     {newCA(t, "rsa", rsaKey(t), nil, from, to), x509.SHA256WithRSA},
+		"RSA-PSS CA": {testCA{certificate, pss}, x509.SHA384WithRSAPSS},
+	} {
+		t.Run(name, func(t *testing.T) {
+			signed, grant := signKeyWith(t, test.ca.secret(t, "1", test.ca), rsaKey(t).Public(), now)
+			chain, err := certs.ParseCertificates(signed.Chain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if chain[0].SignatureAlgorithm != test.algorithm {
+				t.Errorf("signed with %s, want %s", chain[0].SignatureAlgorithm, test.algorithm)
+			}
+			if len(chain[0].SubjectKeyId) == 0 {
+				t.Error("no subject key identifier")
+			}
+			if key, ok := chain[0].PublicKey.(*rsa.PublicKey); !ok || !key.Equal(grant.PublicKey) {
+				t.Error("another public key")
 			}
 			opensslVerify(t, signed, now)
 		})

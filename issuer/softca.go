@@ -5,6 +5,7 @@ package issuer
 
 import (
 	"context"
+	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/x509"
 	"fmt"
@@ -15,8 +16,9 @@ import (
 	"github.com/signet-kafka/signet/certs"
 )
 
-// softCA is smallstep's softcas, except that it does not parse what it has just made: beside a P-256 signature that is a
-// tenth of the work and of the garbage. Nothing decides here but the template, so there is nothing to be found out.
+// softCA is smallstep's softcas, except that with an ECDSA key it does not parse what it has just made: beside a P-256
+// signature that is a tenth of the work and of the garbage. Nothing decides here but the template, so there is nothing to be
+// found out. Beside an RSA signature it is nothing, and softcas knows which scheme such a CA wants.
 type softCA struct{ *softcas.SoftCAS }
 
 func newSoftCA(ctx context.Context, ca *certs.CA) (softCA, error) {
@@ -31,7 +33,7 @@ func newSoftCA(ctx context.Context, ca *certs.CA) (softCA, error) {
 	return softCA{soft}, nil
 }
 
-// CreateCertificate signs the template, which has to be complete. The certificate in the answer is the template with the
+// CreateCertificate signs the template. Of what softcas does not sign, the certificate in the answer is the template with the
 // DER in Raw. It implements apiv1.CertificateAuthorityService.
 func (c softCA) CreateCertificate(req *apiv1.CreateCertificateRequest) (*apiv1.CreateCertificateResponse, error) {
 	signer, err := c.GetSigner()
@@ -39,6 +41,9 @@ func (c softCA) CreateCertificate(req *apiv1.CreateCertificateRequest) (*apiv1.C
 		return nil, err
 	}
 	template := req.Template
+	if _, ok := signer.Public().(*ecdsa.PublicKey); !ok || template.SubjectKeyId == nil {
+		return c.SoftCAS.CreateCertificate(req)
+	}
 	// x509 verifies the signature with the CA certificate's own key before it returns.
 	if template.Raw, err = x509.CreateCertificate(rand.Reader, template, c.CertificateChain[0], template.PublicKey, signer); err != nil {
 		return nil, fmt.Errorf("sign with the CA %q: %w", c.CertificateChain[0].Subject, err)

@@ -159,7 +159,7 @@ func asked(t *testing.T, namespace, certificate string) answer {
 func signingRequest(t *testing.T, claim string, der []byte, more string) answer {
 	t.Helper()
 	name := unique("signet-attack")
-	leftRequests = append(leftRequests, name)
+	leaves(&shared.requests, name)
 	mustAs(t, mallory, signingManifest(name, claim, der, more), "create", "-f", "-")
 	return answer{kind: "CertificateSigningRequest", name: name, requester: mallory, reason: "AsksForMore"}
 }

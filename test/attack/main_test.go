@@ -12,10 +12,12 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/signet-kafka/signet/test/await"
 	"github.com/signet-kafka/signet/test/stack"
 )
 
@@ -86,7 +88,7 @@ func newScene(ctx context.Context) (scene, error) {
 }
 
 func (sc scene) declare(ctx context.Context) error {
-	left = append(left, sc.home, sc.victim)
+	leaves(&shared.namespaces, sc.home, sc.victim)
 	return s.Apply(ctx, namespaceManifest(sc.home)+namespaceManifest(sc.victim)+developer(sc.home)+signer(sc.home, "mine")+
 		kafkaUserManifest(sc.home, "mine", "consume: []")+kafkaUserManifest(sc.victim, "orders", "consume: []"))
 }
@@ -166,9 +168,24 @@ func unique(prefix string) string {
 	return fmt.Sprintf("%s-%d-%d", prefix, time.Now().Unix()%1e6, counter.Add(1))
 }
 
-// left are the namespaces to remove at the end, because a namespace takes seconds to go, and leftRequests the
-// CertificateSigningRequests, which are in none.
-var left, leftRequests []string
+// shared is what the tests, which run side by side, have in common.
+var shared = struct {
+	sync.Mutex
+	// namespaces are to be removed at the end, because a namespace takes seconds to go, and so are the requests, which are
+	// CertificateSigningRequests and in none.
+	namespaces, requests []string
+	// uids are those that were asked for, by namespace, kind and name: what they belong to is not made anew under its name.
+	uids map[[3]string]string
+	// audit is what was last read of the audit log.
+	audit []auditLine
+}{uids: map[[3]string]string{}}
+
+// leaves notes names in a list of shared.
+func leaves(list *[]string, names ...string) {
+	shared.Lock()
+	defer shared.Unlock()
+	*list = append(*list, names...)
+}
 
 // leave removes what the tests made in the cluster, and releases the principals that the ledger keeps for it.
 func leave(ctx context.Context) error {
@@ -179,13 +196,13 @@ func leave(ctx context.Context) error {
 		}
 	}
 	do("delete", "clusterrolebinding", "signet-attack", "--ignore-not-found")
-	if len(leftRequests) > 0 {
-		do(append([]string{"delete", "csr", "--ignore-not-found"}, leftRequests...)...)
+	if len(shared.requests) > 0 {
+		do(append([]string{"delete", "csr", "--ignore-not-found"}, shared.requests...)...)
 	}
-	for _, namespace := range left {
+	for _, namespace := range shared.namespaces {
 		do("delete", "namespace", namespace, "--wait=false", "--ignore-not-found")
 	}
-	for _, namespace := range left {
+	for _, namespace := range shared.namespaces {
 		do("wait", "--for=delete", "namespace/"+namespace, "--timeout=90s")
 	}
 	mappings, err := s.Kubectl(ctx, "", "-n", "kafka", "get", "principalmappings", "-o", `jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}`)
@@ -193,7 +210,7 @@ func leave(ctx context.Context) error {
 		problems = append(problems, err)
 	}
 	for _, mapping := range strings.Fields(mappings) {
-		for _, namespace := range left {
+		for _, namespace := range shared.namespaces {
 			if strings.HasPrefix(mapping, namespace+".") {
 				do("-n", "kafka", "delete", "principalmapping", mapping)
 			}
@@ -206,7 +223,7 @@ func leave(ctx context.Context) error {
 func own(t *testing.T, users ...string) string {
 	t.Helper()
 	name := unique("attack")
-	left = append(left, name)
+	leaves(&shared.namespaces, name)
 	manifests := []string{namespaceManifest(name), developer(name)}
 	for _, user := range users {
 		manifests = append(manifests, kafkaUserManifest(name, user, "consume: []"))
@@ -278,17 +295,7 @@ func forbidden(t *testing.T, user, stdin, says string, args ...string) {
 // eventually waits until check is satisfied; check returns what is the matter otherwise.
 func eventually(t *testing.T, what string, check func() (ok bool, state string)) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		ok, state := check()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: still not so after %s: %s", what, patience, state)
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
+	await.Until(t, patience, what, check)
 }
 
 // condition is one condition of an object's status.
@@ -341,17 +348,20 @@ func get(t *testing.T, namespace, kind, name string) object {
 	return o
 }
 
-// uids are those that were asked for: what they belong to is not made anew under its name.
-var uids = map[[3]string]string{}
-
 // uid returns the UID of an object.
 func uid(t *testing.T, namespace, kind, name string) string {
 	t.Helper()
 	key := [3]string{namespace, kind, name}
-	if uids[key] == "" {
-		uids[key] = kubectl(t, "-n", namespace, "get", kind, name, "-o", "jsonpath={.metadata.uid}")
+	shared.Lock()
+	known := shared.uids[key]
+	shared.Unlock()
+	if known == "" {
+		known = kubectl(t, "-n", namespace, "get", kind, name, "-o", "jsonpath={.metadata.uid}")
+		shared.Lock()
+		shared.uids[key] = known
+		shared.Unlock()
 	}
-	return uids[key]
+	return known
 }
 
 // auditLine is one line of the controller's audit log.
@@ -359,24 +369,26 @@ type auditLine struct {
 	Msg, Outcome, Requester, Pod, Object, Reason, Detail, Subject, URI, Serial string
 }
 
-// auditLog is what was last read of the audit log.
-var auditLog []auditLine
-
 // readAudit reads the audit log of the controllers that run.
 func readAudit(t *testing.T) {
 	t.Helper()
-	auditLog = nil
+	var lines []auditLine
 	for line := range strings.Lines(kubectl(t, "-n", stack.Namespace, "logs", "-l", "app.kubernetes.io/component=controller", "--since=5m", "--tail=-1")) {
 		var l auditLine
 		if json.Unmarshal([]byte(line), &l) == nil && l.Msg == "certificate decision" {
-			auditLog = append(auditLog, l)
+			lines = append(lines, l)
 		}
 	}
+	shared.Lock()
+	defer shared.Unlock()
+	shared.audit = lines
 }
 
 // audit returns the lines that were last read about an object.
 func audit(object string) []auditLine {
-	return slices.DeleteFunc(slices.Clone(auditLog), func(l auditLine) bool { return l.Object != object })
+	shared.Lock()
+	defer shared.Unlock()
+	return slices.DeleteFunc(slices.Clone(shared.audit), func(l auditLine) bool { return l.Object != object })
 }
 
 // answer is what is to become of a request.

@@ -31,6 +31,7 @@ func named(more string) string {
 
 // TestAnotherUsersSubject: nobody gets another KafkaUser's subject or SPIFFE ID, nor those of Signet itself.
 func TestAnotherUsersSubject(t *testing.T) {
+	t.Parallel()
 	victim := subjectOf(stage.victim, "orders")
 	controller := pkix.RDNSequence{printable(organization, "signet-controller"), printable(organizationalUnit, "kafka"), printable(commonName, "kafka")}
 	everyDoor(t,
@@ -48,6 +49,7 @@ func TestAnotherUsersSubject(t *testing.T) {
 
 // TestExtraRDN: a subject with more than the KafkaUser's three RDNs, or with the same in another order, is none of its own.
 func TestExtraRDN(t *testing.T) {
+	t.Parallel()
 	reversed := mine()
 	slices.Reverse(reversed)
 	everyDoor(t,
@@ -62,6 +64,7 @@ func TestExtraRDN(t *testing.T) {
 
 // TestMultiValuedRDN: the attributes of one RDN are not those of several.
 func TestMultiValuedRDN(t *testing.T) {
+	t.Parallel()
 	cn := attribute(commonName, asn1.TagPrintableString, "mine")
 	ou, o := printable(organizationalUnit, stage.home), printable(organization, "signet")
 	everyDoor(t,
@@ -73,6 +76,7 @@ func TestMultiValuedRDN(t *testing.T) {
 
 // TestDuplicateCN: a subject whose first CN is one user's and whose last is another's belongs to neither.
 func TestDuplicateCN(t *testing.T) {
+	t.Parallel()
 	everyDoor(t,
 		claim{name: "after the own one", subject: with(mine(), printable(commonName, "orders")), extensions: []pkix.Extension{mySAN(t)}, certificate: literal("CN=orders,CN=mine,OU=" + stage.home + ",O=signet")},
 		claim{name: "before the own one", subject: append(pkix.RDNSequence{printable(commonName, "orders")}, mine()...), extensions: []pkix.Extension{mySAN(t)}},
@@ -83,6 +87,7 @@ func TestDuplicateCN(t *testing.T) {
 
 // TestOddStringTypes: string types that verifiers and brokers read differently do not get through.
 func TestOddStringTypes(t *testing.T) {
+	t.Parallel()
 	cn := func(tag int, value string) pkix.RDNSequence {
 		return pkix.RDNSequence{printable(organization, "signet"), printable(organizationalUnit, stage.home), rdn(attribute(commonName, tag, value))}
 	}
@@ -109,6 +114,7 @@ func TestOddStringTypes(t *testing.T) {
 
 // TestSPIFFEIDOfTheMesh: no form of request makes its sender a workload of the mesh.
 func TestSPIFFEIDOfTheMesh(t *testing.T) {
+	t.Parallel()
 	own := uri(spiffeID(stage.home, "mine"))
 	everyDoor(t,
 		claim{name: "alone", extensions: []pkix.Extension{san(t, uri(istiod))}, certificate: "uris: [" + istiod + "]"},
@@ -123,6 +129,7 @@ func TestSPIFFEIDOfTheMesh(t *testing.T) {
 
 // TestDNSName: nobody becomes a server, such as a broker or the API server of a webhook.
 func TestDNSName(t *testing.T) {
+	t.Parallel()
 	own := uri(spiffeID(stage.home, "mine"))
 	everyDoor(t,
 		claim{name: "alone", subject: mine(), extensions: []pkix.Extension{san(t, dns("kafka.kafka.svc"))}, certificate: named("dnsNames: [kafka.kafka.svc]")},
@@ -134,6 +141,7 @@ func TestDNSName(t *testing.T) {
 
 // TestIPAddress: nobody gets an address.
 func TestIPAddress(t *testing.T) {
+	t.Parallel()
 	own := uri(spiffeID(stage.home, "mine"))
 	everyDoor(t,
 		claim{name: "alone", subject: mine(), extensions: []pkix.Extension{san(t, ip("\x0a\x60\x00\x01"))}, certificate: named("ipAddresses: [10.96.0.1]")},
@@ -144,6 +152,7 @@ func TestIPAddress(t *testing.T) {
 
 // TestEmailAddress: nobody gets an e-mail address, in neither of the two places for it, nor a name of another kind.
 func TestEmailAddress(t *testing.T) {
+	t.Parallel()
 	own := uri(spiffeID(stage.home, "mine"))
 	everyDoor(t,
 		claim{name: "alone", subject: mine(), extensions: []pkix.Extension{san(t, email("root@example.com"))}, certificate: named("emailAddresses: [root@example.com]")},
@@ -155,6 +164,7 @@ func TestEmailAddress(t *testing.T) {
 
 // TestCertificateAuthority: nobody gets a CA, or a certificate that signs anything.
 func TestCertificateAuthority(t *testing.T) {
+	t.Parallel()
 	everyDoor(t,
 		claim{name: "CA:TRUE", subject: mine(), extensions: []pkix.Extension{mySAN(t), {Id: basicConstraints, Critical: true, Value: []byte("\x30\x03\x01\x01\xff")}}, spec: "isCA: true", certificate: named("uris: [" + spiffeID(stage.home, "mine") + "]\nisCA: true")},
 		claim{name: "keyCertSign", subject: mine(), extensions: []pkix.Extension{mySAN(t), {Id: keyUsage, Value: []byte("\x03\x02\x02\x04")}}, spec: "usages: [cert sign]", certificate: named("uris: [" + spiffeID(stage.home, "mine") + "]\nusages: [client auth, digital signature, cert sign]")},
@@ -171,6 +181,7 @@ func TestCertificateAuthority(t *testing.T) {
 
 // TestServerAuth: nobody gets a certificate that a client would take for a server's.
 func TestServerAuth(t *testing.T) {
+	t.Parallel()
 	serverAuth, anything := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 1}, asn1.ObjectIdentifier{2, 5, 29, 37, 0}
 	clientAuth := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 2}
 	signature := pkix.Extension{Id: keyUsage, Value: []byte("\x03\x02\x07\x80")}
@@ -190,6 +201,7 @@ func TestServerAuth(t *testing.T) {
 
 // TestTenYears: a long life is cut to the MeshIssuer's limit, wherever it is asked for.
 func TestTenYears(t *testing.T) {
+	t.Parallel()
 	const limit = 24 * time.Hour // the MeshIssuer's default
 	tenYears := 10 * 365 * 24 * time.Hour
 	hours := fmt.Sprintf("%dh", tenYears/time.Hour)

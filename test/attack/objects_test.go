@@ -22,6 +22,7 @@ func ownedBy(apiVersion, kind, name, uid string) string {
 // TestHandMadeCertificateRequest: whoever may create CertificateRequests gets nothing, whatever they claim to belong to,
 // and the events say no more than the conditions.
 func TestHandMadeCertificateRequest(t *testing.T) {
+	t.Parallel()
 	honest, _ := request(t, mine(), mySAN(t))
 	certificate, user := uid(t, stage.home, "certificate", "mine-kafka-tls"), uid(t, stage.home, "kafkauser", "mine")
 	for name, owners := range map[string]string{
@@ -62,6 +63,7 @@ func TestHandMadeCertificateRequest(t *testing.T) {
 
 // TestHandMadeCertificate: a Certificate that Signet did not make gets nothing, although cert-manager itself asks for it.
 func TestHandMadeCertificate(t *testing.T) {
+	t.Parallel()
 	spec := named("uris: [" + spiffeID(stage.home, "mine") + "]")
 	user, victim := uid(t, stage.home, "kafkauser", "mine"), uid(t, stage.victim, "kafkauser", "orders")
 	for name, owners := range map[string]string{
@@ -120,8 +122,8 @@ func collected(t *testing.T, name, owners, spec string) {
 		return out == "", out
 	})
 	readAudit(t)
-	for _, l := range auditLog {
-		if l.Object == "CertificateRequest "+stage.home+"/"+name+"-1" && (l.Outcome != "denied" || l.Serial != "") {
+	for _, l := range audit("CertificateRequest " + stage.home + "/" + name + "-1") {
+		if l.Outcome != "denied" || l.Serial != "" {
 			t.Errorf("the audit log says %+v", l)
 		}
 	}
@@ -129,6 +131,7 @@ func collected(t *testing.T, name, owners, spec string) {
 
 // TestTamperedCertificate: a Certificate of Signet's that somebody edits asks for nothing new, and is put right.
 func TestTamperedCertificate(t *testing.T) {
+	t.Parallel()
 	ns := own(t, "orders")
 	for name, spec := range map[string]string{
 		"a DNS name":        `{"dnsNames":["istiod.istio-system.svc"]}`,
@@ -171,6 +174,7 @@ func TestTamperedCertificate(t *testing.T) {
 
 // TestKafkaUserOfAnotherNamespaceByAnnotation: an annotation is only a claim, whoever's KafkaUser it names.
 func TestKafkaUserOfAnotherNamespaceByAnnotation(t *testing.T) {
+	t.Parallel()
 	der, _ := request(t, subjectOf(stage.victim, "orders"), san(t, uri(spiffeID(stage.victim, "orders"))))
 	t.Run("CertificateSigningRequest", func(t *testing.T) {
 		a := signingRequest(t, stage.victim+"/orders", der, "")
@@ -249,6 +253,7 @@ func kubeletAsks(t *testing.T, annotations string) answer {
 // TestHandMadePodCertificateRequest: nobody but a node makes one, a node only for its own pods that mount such a volume,
 // and a pod gets no KafkaUser that is for another service account.
 func TestHandMadePodCertificateRequest(t *testing.T) {
+	t.Parallel()
 	empty, _ := request(t, nil)
 	create := []string{"create", "--validate=false", "-f", "-"}
 	honest := podRequestManifest(t, stage.home, unique("request"), carrier(t), "default", empty)
@@ -300,6 +305,7 @@ func TestHandMadePodCertificateRequest(t *testing.T) {
 
 // TestStatusIsNotTheUsers: whoever may write KafkaUsers cannot make another's principal theirs by what they write.
 func TestStatusIsNotTheUsers(t *testing.T) {
+	t.Parallel()
 	ns := own(t)
 	thief := func(claim string) string {
 		return kafkaUserManifest(ns, "thief", fmt.Sprintf("externalSubjects: [%q]", claim))

@@ -17,6 +17,7 @@ import (
 // TestSignWithoutTheRight: whoever may do anything to a KafkaUser but sign for it gets nothing, and the answer is the same
 // whether the KafkaUser exists or not.
 func TestSignWithoutTheRight(t *testing.T) {
+	t.Parallel()
 	ns := own(t, "orders")
 	// The right in one namespace, or for another resource, is none in the other.
 	apply(t, signer(stage.home, "orders")+strings.NewReplacer("resources: [kafkausers]", "resources: [kafkausers/status, kafkatopics]", "name: sign-", "name: near-").Replace(signer(ns, "orders")))
@@ -38,6 +39,7 @@ func TestSignWithoutTheRight(t *testing.T) {
 // TestSignForAnotherUser: the right to sign for one KafkaUser is none for another one, and none for what the request asks
 // for on top of its claim.
 func TestSignForAnotherUser(t *testing.T) {
+	t.Parallel()
 	other := unique("other")
 	mustAs(t, mallory, kafkaUserManifest(stage.home, other, "consume: []"), "create", "-f", "-")
 	kubectl(t, "-n", stage.home, "wait", "--for=condition=Ready", "kafkauser/"+other, "--timeout=60s")
@@ -58,6 +60,7 @@ func TestSignForAnotherUser(t *testing.T) {
 
 // TestStolenOldRequest: an old request of another's is worth nothing in other hands: neither its text nor its name.
 func TestStolenOldRequest(t *testing.T) {
+	t.Parallel()
 	stolen := derOf(t, decode(t, get(t, stage.victim, "certificaterequest", "orders-kafka-tls-1").Spec.Request))
 	t.Run("CertificateRequest", func(t *testing.T) {
 		handMadeRequest(t, stage.home, stolen, "").denied(t)
@@ -84,7 +87,8 @@ func TestStolenOldRequest(t *testing.T) {
 	})
 }
 
-// TestApprovalBySomebodyElse: an approval, whoever gave it, makes nothing of a request that is not entitled.
+// TestApprovalBySomebodyElse: an approval, whoever gave it, makes nothing of a request that is not entitled. It stops Signet
+// for a while, and so runs alone.
 func TestApprovalBySomebodyElse(t *testing.T) {
 	ns := own(t, "orders")
 	apply(t, signer(ns, "orders"))
@@ -178,6 +182,7 @@ func back(t *testing.T) {
 // ca. There, a developer of any namespace becomes any workload of the mesh, by the same request that gets nothing of a
 // MeshIssuer with the same CA.
 func TestTheGuidesHole(t *testing.T) {
+	t.Parallel()
 	ca := get(t, "istio-system", "secret", "istio-ca-secret").Data
 	apply(t, fmt.Sprintf(`
 apiVersion: v1

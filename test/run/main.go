@@ -61,7 +61,7 @@ var stages = [][][]suite{
 	{
 		{
 			{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}, node: true},
-			{name: "attack", dir: ".", args: []string{"./test/attack/..."}, node: true},
+			{name: "attack", dir: ".", args: []string{"-parallel=4", "./test/attack/..."}, node: true},
 		},
 		{{name: "demo", dir: ".", args: []string{"./test/demo/..."}}},
 	},
