@@ -71,11 +71,12 @@ func (a *Authorities) Reference() Reference {
 // Record returns what is recorded of a MeshIssuer, as the watch last saw it. The error wraps ErrNotSetUp where nothing
 // is, ErrCAInvalid where it is no record of Signet's; every other is worth a retry. The Record must not be changed.
 func (a *Authorities) Record(ctx context.Context, issuer string) (Record, error) {
-	return a.read(ctx, a.named, issuer, &corev1.Secret{})
+	// It is asked for each certificate, and reads only.
+	return a.read(ctx, a.named, issuer, &corev1.Secret{}, &client.GetOptions{UnsafeDisableDeepCopy: new(true)})
 }
 
-func (a *Authorities) read(ctx context.Context, reader client.Reader, issuer string, secret *corev1.Secret) (Record, error) {
-	found, err := lookup(ctx, reader, client.ObjectKey{Namespace: a.namespace, Name: v1alpha1.AuthoritiesSecret}, secret)
+func (a *Authorities) read(ctx context.Context, reader client.Reader, issuer string, secret *corev1.Secret, opts ...client.GetOption) (Record, error) {
+	found, err := lookup(ctx, reader, client.ObjectKey{Namespace: a.namespace, Name: v1alpha1.AuthoritiesSecret}, secret, opts...)
 	if err != nil {
 		return Record{}, err
 	}

@@ -219,7 +219,7 @@ func (n *Named) Source(requests func(context.Context, Reference) []reconcile.Req
 	})
 }
 
-// Get implements client.Reader.
+// Get implements client.Reader. With UnsafeDisableDeepCopy a Secret shares its maps with the watch, and is only to be read.
 func (n *Named) Get(ctx context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
 	kind, ok := kindOf(into)
 	if !ok {
@@ -238,6 +238,14 @@ func (n *Named) Get(ctx context.Context, key client.ObjectKey, into client.Objec
 	}
 	if !exists {
 		return apierrors.NewNotFound(schema.GroupResource{Resource: string(kind)}, key.Name)
+	}
+	if o := new(client.GetOptions).ApplyOptions(opts); o.UnsafeDisableDeepCopy != nil && *o.UnsafeDisableDeepCopy {
+		if kept, ok := found.(*corev1.Secret); ok {
+			if secret, ok := into.(*corev1.Secret); ok {
+				*secret = *kept
+				return nil
+			}
+		}
 	}
 	return copyObject(found, into)
 }

@@ -548,8 +548,8 @@ func (r *UserController) users(ctx context.Context, namespace string, wanted fun
 	return out
 }
 
-func lookup(ctx context.Context, reader client.Reader, key client.ObjectKey, into client.Object) (bool, error) {
-	err := reader.Get(ctx, key, into)
+func lookup(ctx context.Context, reader client.Reader, key client.ObjectKey, into client.Object, opts ...client.GetOption) (bool, error) {
+	err := reader.Get(ctx, key, into, opts...)
 	switch {
 	case err == nil:
 		return true, nil

@@ -16,12 +16,10 @@ import (
 	"io"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/google/cel-go/cel"
@@ -43,39 +41,15 @@ import (
 	"github.com/signet-kafka/signet/issuer"
 	"github.com/signet-kafka/signet/mutate"
 	"github.com/signet-kafka/signet/readiness"
+	"github.com/signet-kafka/signet/test/stack"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files and the table of values in README.md")
 
-// helmPath builds the pinned helm once and says where it is.
-var helmPath = sync.OnceValues(func() (string, error) {
-	cmd := exec.Command("go", "tool", "-n", "helm")
-	cmd.Dir = filepath.Join("..", "tools", "helm")
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return "", fmt.Errorf("build helm from tools/helm: %w\n%s", err, stderr.String())
-	}
-	return strings.TrimSpace(string(out)), nil
-})
-
 // render runs helm template and returns its output.
 func render(t *testing.T, args ...string) ([]byte, error) {
 	t.Helper()
-	path, err := helmPath()
-	if err != nil {
-		t.Fatal(err)
-	}
-	home := t.TempDir()
-	cmd := exec.Command(path, append([]string{"template", "signet", "signet", "--namespace", "signet-system"}, args...)...)
-	cmd.Env = append(os.Environ(), "HELM_CONFIG_HOME="+home, "HELM_CACHE_HOME="+home, "HELM_DATA_HOME="+home)
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	if err := cmd.Run(); err != nil {
-		return nil, fmt.Errorf("helm template: %w: %s", err, stderr.String())
-	}
-	return stdout.Bytes(), nil
+	return stack.RenderChart(t.Context(), args...)
 }
 
 func mustRender(t *testing.T, args ...string) []byte {

@@ -40,28 +40,27 @@ func (i *Inline) lists() map[string]*[]string {
 	}
 }
 
+// keys are the annotations by which a pod declares access, sorted.
+var keys = []string{v1alpha1.AnnotationAdmin, v1alpha1.AnnotationCluster, v1alpha1.AnnotationConsume, v1alpha1.AnnotationConsumerGroups, v1alpha1.AnnotationProduce}
+
 // Annotations are those by which a pod declares access, sorted.
-func Annotations() []string {
-	return []string{v1alpha1.AnnotationAdmin, v1alpha1.AnnotationCluster, v1alpha1.AnnotationConsume, v1alpha1.AnnotationConsumerGroups, v1alpha1.AnnotationProduce}
-}
+func Annotations() []string { return slices.Clone(keys) }
 
 // Parse reads the declaration of a pod that runs as the service account; nil where it has none. user is the one name in
 // the annotation kafka.signet.dev/user; "" stands for the service account's. The error is one sentence for whoever wrote the
 // pod.
 func Parse(annotations map[string]string, user, account string) (*Inline, error) {
-	declared := false
-	for _, key := range Annotations() {
-		if _, ok := annotations[key]; ok {
-			declared = true
-		}
+	isWritten := func(key string) bool {
+		_, ok := annotations[key]
+		return ok
 	}
-	if !declared {
+	if !slices.ContainsFunc(keys, isWritten) {
 		return nil, nil
 	}
 	i := &Inline{User: user, Account: account}
-	total := 0
-	for _, key := range Annotations() {
-		list, ok := i.lists()[key]
+	lists, total := i.lists(), 0
+	for _, key := range keys {
+		list, ok := lists[key]
 		value, written := annotations[key]
 		if !ok || !written {
 			continue
@@ -188,7 +187,7 @@ func Conflict(i *Inline, namespace string, cluster *v1alpha1.KafkaCluster, exist
 	switch w := existing.Spec.Workload; {
 	case !IsFromPods(existing):
 		return fmt.Sprintf("KafkaUser %s/%s exists and declares its access itself: remove the annotations %s, or name another in %s",
-			namespace, i.User, strings.Join(Annotations(), ", "), v1alpha1.AnnotationUser)
+			namespace, i.User, strings.Join(keys, ", "), v1alpha1.AnnotationUser)
 	case w == nil || w.ServiceAccountName != i.Account:
 		return fmt.Sprintf("KafkaUser %s/%s is made from pods of another service account, and this pod runs as %s: name another in annotation %s", namespace, i.User, i.Account, v1alpha1.AnnotationUser)
 	case ref.Namespace != cluster.Namespace || ref.Name != cluster.Name:

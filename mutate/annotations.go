@@ -22,11 +22,7 @@ const MaxUsers = 16
 const maxContainersText = 6400
 
 // known are the annotations that Signet reads on a pod, sorted.
-func known() []string {
-	keys := append(declare.Annotations(), v1alpha1.AnnotationContainers, v1alpha1.AnnotationInject, v1alpha1.AnnotationUser)
-	slices.Sort(keys)
-	return keys
-}
+var known = slices.Sorted(slices.Values(append(declare.Annotations(), v1alpha1.AnnotationContainers, v1alpha1.AnnotationInject, v1alpha1.AnnotationUser)))
 
 // Declaration is what a pod's annotations ask for.
 type Declaration struct {
@@ -52,7 +48,7 @@ func Declared(annotations map[string]string, namespace, account string) (Declara
 		return Declaration{OptedOut: true}, nil
 	}
 	for _, key := range slices.Sorted(maps.Keys(annotations)) {
-		if strings.HasPrefix(key, v1alpha1.AnnotationPrefix) && !slices.Contains(known(), key) {
+		if strings.HasPrefix(key, v1alpha1.AnnotationPrefix) && !slices.Contains(known, key) {
 			return Declaration{}, unknown(key)
 		}
 	}
@@ -111,11 +107,11 @@ func containerNames(value string) ([]string, error) {
 func unknown(key string) *Refusal {
 	// Keys are validated after admission: here one may be a megabyte long, or hold a newline.
 	if len(validation.IsQualifiedName(key)) == 0 {
-		if did := suggestion(strings.ToLower(key), known()); did != "" {
+		if did := suggestion(strings.ToLower(key), known); did != "" {
 			return refuse(ReasonUnknownAnnotation, "annotation %s%s", key, strings.Replace(did, "; ", ": ", 1))
 		}
 	}
-	return refuse(ReasonUnknownAnnotation, "annotation %.150q is not one that this version of Signet reads; it reads %s", key, strings.Join(known(), ", "))
+	return refuse(ReasonUnknownAnnotation, "annotation %.150q is not one that this version of Signet reads; it reads %s", key, strings.Join(known, ", "))
 }
 
 // suggestion is "; did you mean …?" with the nearest of the candidates, where one is near enough to be meant.

@@ -88,6 +88,9 @@ func Mutate(pod *corev1.Pod, namespace string, declaration Declaration, users ma
 
 // checkContainers tells whether the pod has the containers that the annotation chooses.
 func checkContainers(spec *corev1.PodSpec, chosen []string) error {
+	if len(chosen) == 0 {
+		return nil
+	}
 	var names []string
 	for _, containers := range [][]corev1.Container{spec.InitContainers, spec.Containers} {
 		for i := range containers {

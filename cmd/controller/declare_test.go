@@ -14,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/test/await"
 )
 
 // TestKafkaUserFromPods holds, on a real API server with the controllers of Deployments and owner references, that the
@@ -93,15 +94,10 @@ spec: {clusterRef: {name: kafka}, consume: [by-hand]}
 	}
 	until := func(what string, done func(user) bool) {
 		t.Helper()
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+		await.Until(t, time.Minute, what, func() (bool, string) {
 			u, text := get("cart")
-			if done(u) {
-				return
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("not within a minute: %s\n%s", what, text)
-			}
-		}
+			return done(u), text
+		})
 	}
 	until("the KafkaUser is made", func(u user) bool {
 		return strings.Join(u.Spec.Consume, " ") == "carts-* orders" && u.Spec.Workload != nil && u.Spec.Workload.ServiceAccountName == "cart" &&
@@ -122,14 +118,10 @@ spec: {clusterRef: {name: kafka}, consume: [by-hand]}
 	if _, err := s.Kubectl(ctx, "", "-n", "shop", "scale", "deployment", "cart", "--replicas=0"); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		if out, err := s.Kubectl(ctx, "", "-n", "shop", "get", "pods", "-l", "app=cart", "-o", "name"); err == nil && out == "" {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal("the pods do not go")
-		}
-	}
+	await.Until(t, time.Minute, "the pods are gone", func() (bool, string) {
+		out, err := s.Kubectl(ctx, "", "-n", "shop", "get", "pods", "-l", "app=cart", "-o", "name")
+		return err == nil && out == "", fmt.Sprint(out, err)
+	})
 	if u, text := get("cart"); strings.Join(u.Spec.Produce, " ") != "carts" {
 		t.Errorf("scaled to nothing: %s", text)
 	}

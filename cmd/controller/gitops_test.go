@@ -11,6 +11,9 @@ import (
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/signet-kafka/signet/test/await"
+	"github.com/signet-kafka/signet/test/stack"
 )
 
 // TestGitOpsSeesNoDifference applies the chart's webhook configurations as a GitOps tool does, by server-side apply under its
@@ -19,7 +22,7 @@ func TestGitOpsSeesNoDifference(t *testing.T) {
 	t.Parallel()
 	s, restConfig := controlPlane(t, "gitops")
 	prepare(t, s)
-	chart, err := s.Chart(t.Context())
+	chart, err := stack.ChartObjects(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,16 +69,11 @@ func TestGitOpsSeesNoDifference(t *testing.T) {
 	}
 	versions := map[string]string{}
 	for _, kind := range kinds {
-		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-			version, filled := read(kind)
-			if filled {
-				versions[kind] = version
-				break
-			}
-			if time.Now().After(deadline) {
-				t.Fatalf("%s has no caBundle", kind)
-			}
-		}
+		await.Until(t, time.Minute, kind+" has its caBundle", func() (filled bool, version string) {
+			version, filled = read(kind)
+			versions[kind] = version
+			return filled, version
+		})
 	}
 	apply()
 	for _, kind := range kinds {

@@ -79,7 +79,7 @@ func TestCasesOnTheAPIServer(t *testing.T) {
 	cases := goldenPods(t)
 	api.prepare(t, cases)
 	address := startWebhook(t, config)
-	chart, err := s.Chart(t.Context())
+	chart, err := stack.ChartObjects(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/signet-kafka/signet/test/await"
 	"github.com/signet-kafka/signet/test/stack"
 )
 
@@ -124,17 +125,7 @@ metadata:
 // eventually waits until check is satisfied; check returns what is the matter otherwise.
 func eventually(t *testing.T, what string, check func() (ok bool, state string)) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
-	for {
-		ok, state := check()
-		if ok {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s: still not so after %s: %s", what, patience, state)
-		}
-		time.Sleep(200 * time.Millisecond)
-	}
+	await.Until(t, patience, what, check)
 }
 
 // condition is one condition of an object's status.
