@@ -92,7 +92,7 @@ func newRotationWorld(t *testing.T, mode v1alpha1.CAMode, mesh *corev1.Secret) *
 	w.authorities = certs.NewAuthorities(named, w.api, w.api, "signet-system")
 	w.signers = NewSigners(named, w.authorities)
 	own := NewOwnCertificates(named, w.authorities, w.signers, testLogger(t), time.Now)
-	connections := access.NewConnections(own)
+	connections := access.NewConnections(own, "kubernetes")
 	t.Cleanup(connections.CloseAll)
 	w.controller = &MeshIssuerController{
 		Client: w.api, Named: named, Authorities: w.authorities, Signers: w.signers,
