@@ -1,10 +1,11 @@
 // Copyright The Signet Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command webhook is Signet's admission server: it mutates pods that declare Kafka access and validates KafkaUsers.
+// Command webhook is Signet's admission server: it mutates pods that declare Kafka access and validates Signet's own kinds.
 //
-// It reads KafkaUsers and KafkaClusters through informers, writes nothing to the API server and sees no key but that of
-// its own serving certificate, which it reads from files and reloads when they change.
+// It reads KafkaUsers, KafkaClusters, PrincipalMappings and the metadata of namespaces through informers, writes nothing to
+// the API server but events, and sees no key but that of its own serving certificate, which it reads from files and reloads
+// when they change.
 package main
 
 import (

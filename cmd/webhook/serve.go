@@ -85,7 +85,7 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 		return fmt.Errorf("serving certificate: %w", err)
 	}
 	ready := &readiness{certificate: certificate.GetCertificate, now: time.Now}
-	for _, kind := range []client.Object{&v1alpha1.KafkaUser{}, &v1alpha1.KafkaCluster{}, &v1alpha1.PrincipalMapping{}} {
+	for _, kind := range []client.Object{&v1alpha1.KafkaUser{}, &v1alpha1.KafkaCluster{}, &v1alpha1.PrincipalMapping{}, mutate.NamespaceMetadata()} {
 		informer, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false))
 		if err != nil {
 			return fmt.Errorf("informer for %T: %w", kind, err)
@@ -102,7 +102,10 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	defer metrics.Registry.Unregister(decisions)
-	rules := mutate.UserRules{Declaration: access.CheckDeclaration, Subject: subject.Check, Claimed: principal.Claimed}
+	rules := mutate.Rules{
+		Declaration: access.CheckDeclaration, Topic: access.CheckTopic, Subject: subject.Check,
+		Claimed: principal.Claimed, Mapping: principal.Refused, SharesTrustDomain: principal.SharesTrustDomain,
+	}
 	tell := teller(mgr.GetEventRecorder("signet-webhook"))
 	pods := func(byWorkload bool) *mutate.Pods {
 		return &mutate.Pods{Reader: mgr.GetCache(), ByWorkload: byWorkload, Check: access.CheckDeclaration, Decisions: decisions, Tell: tell}
@@ -112,7 +115,10 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 	server.Register(mutate.PathPods, &admission.Webhook{Handler: pods(false)})
 	server.Register(mutate.PathWorkloadPods, &admission.Webhook{Handler: pods(true)})
 	server.Register(mutate.PathKafkaUsers, &admission.Webhook{Handler: mutate.NewKafkaUsers(mgr.GetCache(), rules, decisions)})
-	server.Register(mutate.PathPrincipalMappings, &admission.Webhook{Handler: mutate.NewPrincipalMappings(mgr.GetCache(), principal.Refused, decisions)})
+	server.Register(mutate.PathKafkaTopics, &admission.Webhook{Handler: mutate.NewKafkaTopics(mgr.GetCache(), rules, decisions)})
+	server.Register(mutate.PathKafkaClusters, &admission.Webhook{Handler: mutate.NewKafkaClusters(mgr.GetCache(), decisions)})
+	server.Register(mutate.PathMeshIssuers, &admission.Webhook{Handler: mutate.NewMeshIssuers(mgr.GetCache(), rules, decisions)})
+	server.Register(mutate.PathPrincipalMappings, &admission.Webhook{Handler: mutate.NewPrincipalMappings(mgr.GetCache(), rules, decisions)})
 
 	started := server.StartedChecker()
 	log := mgr.GetLogger().WithName("readiness")
