@@ -86,8 +86,7 @@ type KafkaClusterSpec struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:items:Pattern=`^User:[^;\\\x00-\x1f\x7f]*[^;\\\s\x00-\x1f\x7f]$`
-	// +kubebuilder:validation:items:XValidation:rule="self != 'User:*'",message="User:* makes nobody a super user: Kafka compares super users as they stand; name each"
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r'^User:[^;\\\x00-\x1f\x7f]*[^;\\\s\x00-\x1f\x7f]$') && self != 'User:*'`,message="a super user is written User:<name>, one for each, with no semicolon, backslash or control character, no blank at its end, and no *, which is nobody"
 	// +listType=set
 	SuperUsers []string `json:"superUsers,omitempty"`
 
@@ -131,8 +130,7 @@ type Listener struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=260
-	// +kubebuilder:validation:items:Pattern=`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$`
-	// +kubebuilder:validation:items:XValidation:rule="!self.matches(':[0-9]{1,5}$') || (int(self.substring(self.lastIndexOf(':') + 1)) > 0 && int(self.substring(self.lastIndexOf(':') + 1)) < 65536)",message="the port must be from 1 to 65535"
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r'^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(':') + 1)) > 0 && int(self.substring(self.lastIndexOf(':') + 1)) < 65536`,message="a bootstrap server is written host:port, with a port from 1 to 65535"
 	// +listType=atomic
 	BootstrapServers []string `json:"bootstrapServers"`
 
@@ -218,7 +216,7 @@ type ClusterPolicy struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=10000
 	// +kubebuilder:validation:items:MaxLength=249
-	// +kubebuilder:validation:items:Pattern=`^(\*|[a-zA-Z0-9._-]+\*?)$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-zA-Z0-9._-]+[*]?)$')",message="the name of a topic has letters, digits, dot, _ and - only; a * at its end makes it a prefix"
 	// +listType=set
 	AdminTopicExemptions []string `json:"adminTopicExemptions,omitempty"`
 }

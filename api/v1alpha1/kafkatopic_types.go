@@ -41,8 +41,7 @@ type KafkaTopicSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=249
-	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9._-]+$`
-	// +kubebuilder:validation:XValidation:rule="self != '.' && self != '..'",message="Kafka does not allow the names . and .."
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'",message="the name of a topic has letters, digits, dot, _ and - only, and is not . or .."
 	Topic string `json:"topic,omitempty"`
 
 	// Partitions is the number of partitions; default 1. It can grow, never shrink.

@@ -66,8 +66,7 @@ type KafkaUserSpec struct {
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=249
-	// +kubebuilder:validation:items:Pattern=`^(\*|[a-zA-Z0-9._-]+\*?)$`
-	// +kubebuilder:validation:items:XValidation:rule="self != '.' && self != '..'",message="Kafka does not allow the names . and .."
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-zA-Z0-9._-]+[*]?)$') && self != '.' && self != '..'",message="the name of a topic has letters, digits, dot, _ and - only, and is not . or ..; a * at its end makes it a prefix"
 	// +listType=set
 	Consume []string `json:"consume,omitempty"`
 
@@ -77,8 +76,7 @@ type KafkaUserSpec struct {
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=249
-	// +kubebuilder:validation:items:Pattern=`^(\*|[a-zA-Z0-9._-]+\*?)$`
-	// +kubebuilder:validation:items:XValidation:rule="self != '.' && self != '..'",message="Kafka does not allow the names . and .."
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-zA-Z0-9._-]+[*]?)$') && self != '.' && self != '..'",message="the name of a topic has letters, digits, dot, _ and - only, and is not . or ..; a * at its end makes it a prefix"
 	// +listType=set
 	Produce []string `json:"produce,omitempty"`
 
@@ -88,8 +86,7 @@ type KafkaUserSpec struct {
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=249
-	// +kubebuilder:validation:items:Pattern=`^(\*|[a-zA-Z0-9._-]+\*?)$`
-	// +kubebuilder:validation:items:XValidation:rule="self != '.' && self != '..'",message="Kafka does not allow the names . and .."
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-zA-Z0-9._-]+[*]?)$') && self != '.' && self != '..'",message="the name of a topic has letters, digits, dot, _ and - only, and is not . or ..; a * at its end makes it a prefix"
 	// +listType=set
 	Admin []string `json:"admin,omitempty"`
 
@@ -99,7 +96,7 @@ type KafkaUserSpec struct {
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=255
-	// +kubebuilder:validation:items:Pattern=`^(\*|[^*\s\x00-\x1f\x7f][^*\x00-\x1f\x7f]*\*?)$`
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r'^([*]|[^*\s\x00-\x1f\x7f][^*\x00-\x1f\x7f]*[*]?)$')`,message="the name of a group has no control characters and no blank at its start; a * at its end, and nowhere else, makes it a prefix"
 	// +listType=set
 	ConsumerGroups []string `json:"consumerGroups,omitempty"`
 }
