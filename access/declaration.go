@@ -25,7 +25,9 @@ func CheckDeclaration(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster) 
 				errs = append(errs, field.Invalid(path.Index(i), entry, detail))
 			} else if cluster != nil {
 				if detail := refusal(list.verb, entry, user.Namespace, cluster); detail != "" {
-					errs = append(errs, field.Forbidden(path.Index(i), detail))
+					err := field.Forbidden(path.Index(i), detail)
+					err.BadValue = entry // which the text leaves out: it tells two refusals apart wherever their entries stand
+					errs = append(errs, err)
 				}
 			}
 		}

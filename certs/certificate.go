@@ -55,7 +55,7 @@ func DesiredCertificate(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster
 // deterministic: package issuer signs only for a Certificate that equals it. It errs where the declaration cannot be
 // carried out.
 func (i Issuer) Certificate(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster) (cmv1.CertificateSpec, error) {
-	if td := cluster.Spec.MeshTrustDomain; SharesTrustDomain(i.TrustDomain, td) {
+	if td := cluster.Spec.MeshTrustDomain; principal.SharesTrustDomain(i.TrustDomain, td) {
 		return cmv1.CertificateSpec{}, fmt.Errorf("the mesh's trust domain %q of kafkacluster %s/%s is that of %s, or below it: set the trustDomain of a MeshIssuer to one of its own, or it could sign mesh identities", td, cluster.Namespace, cluster.Name, i)
 	}
 	id, err := principal.UserSPIFFEID(i.TrustDomain, user.Namespace, user.Name)
@@ -81,13 +81,6 @@ func (i Issuer) Certificate(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaClu
 		RevisionHistoryLimit:    &revisions,
 		AdditionalOutputFormats: []cmv1.CertificateAdditionalOutputFormat{{Type: cmv1.CertificateOutputFormatCombinedPEM}},
 	}, nil
-}
-
-// SharesTrustDomain tells whether a CA that is confined to the trust domain own could sign an identity of the mesh: where
-// the mesh has the same one, or one below it, which the name constraint of own lets pass in Go's verifier (RFC 5280 section
-// 4.2.1.10 would want a leading dot for that).
-func SharesTrustDomain(own, mesh string) bool {
-	return mesh != "" && (mesh == own || strings.HasSuffix(mesh, "."+own))
 }
 
 // UserLabels are the labels of everything that Signet makes for the KafkaUser with this name.

@@ -90,8 +90,10 @@ func Parse(annotations map[string]string, user, account string) (*Inline, error)
 	return i, nil
 }
 
-// entry is the pattern of the entries of a KafkaUser's lists.
-var entry = regexp.MustCompile(`^(\*|[a-zA-Z0-9._-]{1,249}\*?)$`)
+// entry is the pattern of the entries of a KafkaUser's lists, and maxEntry their length in bytes.
+var entry = regexp.MustCompile(`^(\*|[a-zA-Z0-9._-]+\*?)$`)
+
+const maxEntry = 249
 
 func parseList(key, value string) ([]string, error) {
 	if strings.Count(value, ",") >= maxEntries {
@@ -100,7 +102,12 @@ func parseList(key, value string) ([]string, error) {
 	var entries []string
 	for text := range strings.SplitSeq(value, ",") {
 		text = strings.TrimSpace(text)
-		if !entry.MatchString(text) {
+		switch {
+		case len(text) > maxEntry:
+			return nil, fmt.Errorf("annotation %s: %.60q… has %d characters: a name has at most %d", key, text, len(text), maxEntry)
+		case key != v1alpha1.AnnotationConsumerGroups && (text == "." || text == ".."):
+			return nil, fmt.Errorf("annotation %s: Kafka does not allow a topic the name %q", key, text)
+		case !entry.MatchString(text):
 			return nil, fmt.Errorf("annotation %s: %.60q is no name of a-z, A-Z, 0-9, dot, _ and -, with or without a * at its end: write names separated by one comma each", key, text)
 		}
 		if !slices.Contains(entries, text) {

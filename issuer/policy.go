@@ -161,7 +161,7 @@ func entitle(f UserFacts) (Identity, *Refusal) {
 	} else if recorded.Status != metav1.ConditionTrue {
 		return Identity{}, wait(ReasonNotRecorded, "the principal of kafkauser %s is not recorded: %s", user, recorded.Message)
 	}
-	if td := f.Cluster.Spec.MeshTrustDomain; certs.SharesTrustDomain(certs.TrustDomain(f.Issuer), td) {
+	if td := f.Cluster.Spec.MeshTrustDomain; principal.SharesTrustDomain(certs.TrustDomain(f.Issuer), td) {
 		return Identity{}, wait(ReasonDeclarationInvalid, "the mesh's trust domain %q of kafkacluster %s is that of meshissuer %s, or below it: its CA could sign mesh identities", td, ref, f.Issuer.Name)
 	}
 	identity, err := UserIdentity(f.User, f.Cluster, f.Issuer)

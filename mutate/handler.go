@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"strings"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -20,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	logf "sigs.k8s.io/controller-runtime/pkg/log"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
-	"sigs.k8s.io/json"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/declare"
@@ -35,6 +33,12 @@ const (
 	PathWorkloadPods = "/mutate-workload-pods"
 	// PathKafkaUsers is the path of the validating webhook for KafkaUsers.
 	PathKafkaUsers = "/validate-kafkausers"
+	// PathKafkaTopics is the path of the validating webhook for KafkaTopics.
+	PathKafkaTopics = "/validate-kafkatopics"
+	// PathKafkaClusters is the path of the validating webhook for KafkaClusters.
+	PathKafkaClusters = "/validate-kafkaclusters"
+	// PathMeshIssuers is the path of the validating webhook for MeshIssuers.
+	PathMeshIssuers = "/validate-meshissuers"
 	// PathPrincipalMappings is the path of the validating webhook for PrincipalMappings.
 	PathPrincipalMappings = "/validate-principalmappings"
 )
@@ -43,6 +47,9 @@ const (
 const (
 	webhookPods     = "pods"
 	webhookUsers    = "kafkausers"
+	webhookTopics   = "kafkatopics"
+	webhookClusters = "kafkaclusters"
+	webhookIssuers  = "meshissuers"
 	webhookMappings = "principalmappings"
 )
 
@@ -196,86 +203,4 @@ func judgeInline(inline *declare.Inline, namespace string, clusters []v1alpha1.K
 		return refuse(ReasonInline, "the pod's annotations declare access that KafkaCluster %s/%s does not permit: %s", cluster.Namespace, cluster.Name, summary(problems))
 	}
 	return nil
-}
-
-// KafkaUsers is the validating webhook for the creation and update of KafkaUsers. Every other request passes.
-type KafkaUsers struct {
-	reader    client.Reader
-	rules     UserRules
-	decisions *Decisions
-}
-
-// NewKafkaUsers returns a handler that reads KafkaClusters and PrincipalMappings from the reader, which is an informer cache.
-func NewKafkaUsers(reader client.Reader, rules UserRules, decisions *Decisions) *KafkaUsers {
-	return &KafkaUsers{reader: reader, rules: rules, decisions: decisions}
-}
-
-var _ admission.Handler = &KafkaUsers{}
-
-// Handle answers one request. It fails, for the API server to apply the webhook's failurePolicy, if the KafkaUser
-// cannot be decoded or the cache does not answer.
-func (h *KafkaUsers) Handle(ctx context.Context, req admission.Request) admission.Response {
-	defer h.decisions.took(webhookUsers, time.Now())
-	if req.SubResource != "" || req.Operation != admissionv1.Create && req.Operation != admissionv1.Update {
-		return h.admit()
-	}
-	undecodable := func(err error) admission.Response {
-		h.decisions.count(webhookUsers, resultFailed, ReasonUndecodable)
-		return admission.Errored(http.StatusBadRequest, fmt.Errorf("kafkauser %s/%s: %w", req.Namespace, req.Name, err))
-	}
-	user := &v1alpha1.KafkaUser{}
-	if err := json.UnmarshalCaseSensitivePreserveInts(req.Object.Raw, user); err != nil {
-		return undecodable(err)
-	}
-	user.Namespace = req.Namespace
-	var old *v1alpha1.KafkaUser
-	if req.Operation == admissionv1.Update {
-		old = &v1alpha1.KafkaUser{}
-		if err := json.UnmarshalCaseSensitivePreserveInts(req.OldObject.Raw, old); err != nil {
-			return undecodable(err)
-		}
-	}
-	reference := user.Spec.ClusterRef.In(req.Namespace)
-	cluster := &v1alpha1.KafkaCluster{}
-	if err := h.reader.Get(ctx, client.ObjectKey{Namespace: reference.Namespace, Name: reference.Name}, cluster); apierrors.IsNotFound(err) {
-		cluster = nil
-	} else if err != nil {
-		h.decisions.count(webhookUsers, resultFailed, ReasonCache)
-		return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkacluster %s: %w", reference, err))
-	}
-	var ledger []v1alpha1.PrincipalMapping
-	if cluster != nil {
-		var err error
-		if ledger, err = ledgerOf(ctx, h.reader, cluster); err != nil {
-			h.decisions.count(webhookUsers, resultFailed, ReasonCache)
-			return admission.Errored(http.StatusInternalServerError, err)
-		}
-	}
-	problems, warnings := JudgeUser(old, user, cluster, ledger, h.rules)
-	if len(problems) == 0 {
-		return h.admit().WithWarnings(warnings...)
-	}
-	h.decisions.count(webhookUsers, resultRefused, ReasonInvalidDeclaration)
-	logf.FromContext(ctx).Info("KafkaUser refused", "reason", ReasonInvalidDeclaration, "problems", len(problems))
-	response := admission.Denied(summary(problems))
-	response.Result.Code, response.Result.Reason = http.StatusUnprocessableEntity, metav1.StatusReasonInvalid
-	return response.WithWarnings(warnings...)
-}
-
-func (h *KafkaUsers) admit() admission.Response {
-	h.decisions.count(webhookUsers, resultUnchanged, "")
-	return admission.Allowed("")
-}
-
-// summary joins the first problems; a KafkaUser may have thousands of entries.
-func summary(problems []error) string {
-	const most = 10
-	var texts []string
-	for _, problem := range problems[:min(most, len(problems))] {
-		texts = append(texts, problem.Error())
-	}
-	if more := len(problems) - most; more > 0 {
-		texts = append(texts, fmt.Sprintf("and %d more", more))
-	}
-	return strings.Join(texts, "; ")
 }

@@ -52,6 +52,8 @@ type cache struct {
 	users    map[client.ObjectKey]v1alpha1.KafkaUser
 	clusters map[client.ObjectKey]v1alpha1.KafkaCluster
 	mappings []v1alpha1.PrincipalMapping
+	// namespaces have the labels of those that the cache knows.
+	namespaces map[string]map[string]string
 }
 
 // keep is the object as an informer keeps it.
@@ -113,6 +115,11 @@ func (c cache) Get(_ context.Context, key client.ObjectKey, into client.Object, 
 		*into, found = c.users[key]
 	case *v1alpha1.KafkaCluster:
 		*into, found = c.clusters[key]
+	case *metav1.PartialObjectMetadata:
+		if into.Kind != "Namespace" || key.Namespace != "" {
+			return fmt.Errorf("the webhook must not read %s %s", into.Kind, key)
+		}
+		into.Labels, found = c.namespaces[key.Name]
 	default:
 		return fmt.Errorf("the webhook must not read %T", into)
 	}
@@ -128,7 +135,7 @@ func loadCache(t testing.TB) cache {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := cache{users: map[client.ObjectKey]v1alpha1.KafkaUser{}, clusters: map[client.ObjectKey]v1alpha1.KafkaCluster{}}
+	c := cache{users: map[client.ObjectKey]v1alpha1.KafkaUser{}, clusters: map[client.ObjectKey]v1alpha1.KafkaCluster{}, namespaces: map[string]map[string]string{}}
 	for document := range strings.SplitSeq(string(text), "\n---\n") {
 		var kind metav1.TypeMeta
 		if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
@@ -153,6 +160,12 @@ func loadCache(t testing.TB) cache {
 				t.Fatal(err)
 			}
 			c.mappings = append(c.mappings, keep(t, &mapping))
+		case "Namespace":
+			var namespace metav1.PartialObjectMetadata
+			if err := yaml.UnmarshalStrict([]byte(document), &namespace); err != nil {
+				t.Fatal(err)
+			}
+			c.namespaces[namespace.Name] = namespace.Labels
 		default:
 			t.Fatalf("cache.yaml: unexpected kind %q", kind.Kind)
 		}
@@ -209,7 +222,7 @@ func podWebhook(t testing.TB, reader client.Reader, byWorkload bool) *webhook {
 
 func userWebhook(t testing.TB, reader client.Reader) *webhook {
 	// The real rules, less their wording, which their own packages test.
-	rules := UserRules{
+	rules := Rules{
 		Declaration: func(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster) (problems []error) {
 			for _, err := range access.CheckDeclaration(user, cluster) {
 				var problem *field.Error
@@ -229,11 +242,28 @@ func userWebhook(t testing.TB, reader client.Reader) *webhook {
 		},
 		Claimed: principal.Claimed,
 	}
-	return newWebhook(t, func(d *Decisions) admission.Handler { return NewKafkaUsers(reader, rules, d) })
+	return newWebhook(t, func(d *Decisions) admission.Handler { return NewKafkaUsers(reader, rules, Authors{}, d) })
 }
 
 func mappingWebhook(t testing.TB, reader client.Reader) *webhook {
-	return newWebhook(t, func(d *Decisions) admission.Handler { return NewPrincipalMappings(reader, principal.Refused, d) })
+	rules := Rules{Mapping: principal.Refused, Subject: subject.Check}
+	return newWebhook(t, func(d *Decisions) admission.Handler { return NewPrincipalMappings(reader, rules, d) })
+}
+
+func topicWebhook(t testing.TB, reader client.Reader) *webhook {
+	return newWebhook(t, func(d *Decisions) admission.Handler {
+		return NewKafkaTopics(reader, Rules{Topic: access.CheckTopic}, d)
+	})
+}
+
+func clusterWebhook(t testing.TB, reader client.Reader) *webhook {
+	return newWebhook(t, func(d *Decisions) admission.Handler { return NewKafkaClusters(reader, d) })
+}
+
+func issuerWebhook(t testing.TB, reader client.Reader) *webhook {
+	return newWebhook(t, func(d *Decisions) admission.Handler {
+		return NewMeshIssuers(reader, Rules{SharesTrustDomain: principal.SharesTrustDomain}, d)
+	})
 }
 
 // post sends an AdmissionReview over HTTP and returns the response in it.
@@ -520,22 +550,17 @@ func TestKubeletLife(t *testing.T) {
 	}
 }
 
-func TestKafkaUsers(t *testing.T) {
-	reader := loadCache(t)
-	cases(t, "kafkausers", func(t *testing.T, in input) output {
-		w := userWebhook(t, reader)
-		response, _ := w.post(t, in)
-		if len(response.Patch) > 0 {
-			t.Errorf("a validating webhook patches: %s", response.Patch)
-		}
-		return toOutput(t, w, response)
-	})
-}
+func TestKafkaUsers(t *testing.T)        { validations(t, "kafkausers", userWebhook) }
+func TestKafkaTopics(t *testing.T)       { validations(t, "kafkatopics", topicWebhook) }
+func TestKafkaClusters(t *testing.T)     { validations(t, "kafkaclusters", clusterWebhook) }
+func TestMeshIssuers(t *testing.T)       { validations(t, "meshissuers", issuerWebhook) }
+func TestPrincipalMappings(t *testing.T) { validations(t, "principalmappings", mappingWebhook) }
 
-func TestPrincipalMappings(t *testing.T) {
+// validations sends the cases of a kind to its webhook.
+func validations(t *testing.T, dir string, webhook func(testing.TB, client.Reader) *webhook) {
 	reader := loadCache(t)
-	cases(t, "principalmappings", func(t *testing.T, in input) output {
-		w := mappingWebhook(t, reader)
+	cases(t, dir, func(t *testing.T, in input) output {
+		w := webhook(t, reader)
 		response, _ := w.post(t, in)
 		if len(response.Patch) > 0 {
 			t.Errorf("a validating webhook patches: %s", response.Patch)
@@ -581,6 +606,16 @@ func (halfSynced) List(context.Context, client.ObjectList, ...client.ListOption)
 	return errors.New("informer not synced")
 }
 
+// noNamespaces is a cache whose informer for namespaces does not answer.
+type noNamespaces struct{ cache }
+
+func (c noNamespaces) Get(ctx context.Context, key client.ObjectKey, into client.Object, opts ...client.GetOption) error {
+	if _, ok := into.(*metav1.PartialObjectMetadata); ok {
+		return errors.New("informer not synced")
+	}
+	return c.cache.Get(ctx, key, into, opts...)
+}
+
 func TestFailures(t *testing.T) {
 	half := halfSynced{loadCache(t)}
 	inKafka := map[string]any{"spec": map[string]any{"clusterRef": map[string]any{"name": "kafka", "namespace": "kafka"}}}
@@ -602,6 +637,11 @@ func TestFailures(t *testing.T) {
 		"mappings: the ledger does not answer": {mappingWebhook(t, half), map[string]any{"spec": map[string]any{"cluster": "kafka"}}, 500, "1x principalmappings failed Cache"},
 		"mappings: not a PrincipalMapping":     {mappingWebhook(t, silent{}), []string{"x"}, 400, "1x principalmappings failed Undecodable"},
 		"mappings: no object":                  {mappingWebhook(t, silent{}), nil, 400, "1x principalmappings failed Undecodable"},
+		"topics: the cache does not answer":    {topicWebhook(t, silent{}), map[string]any{}, 500, "1x kafkatopics failed Cache"},
+		"topics: the namespaces do not answer": {topicWebhook(t, noNamespaces{half.cache}), inKafka, 500, "1x kafkatopics failed Cache"},
+		"topics: not a KafkaTopic":             {topicWebhook(t, silent{}), []string{"x"}, 400, "1x kafkatopics failed Undecodable"},
+		"clusters: the ledger does not answer": {clusterWebhook(t, half), map[string]any{}, 500, "1x kafkaclusters failed Cache"},
+		"issuers: the cache does not answer":   {issuerWebhook(t, half), map[string]any{}, 500, "1x meshissuers failed Cache"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			in := input{Object: test.object}

@@ -38,8 +38,8 @@ type Decisions struct {
 var _ prometheus.Collector = &Decisions{}
 
 // NewDecisions returns
-//   - the counter signet_admission_decisions_total with the labels webhook (pods, kafkausers, principalmappings), result
-//     (mutated, unchanged, refused, failed) and reason (a Reason, or empty),
+//   - the counter signet_admission_decisions_total with the labels webhook (pods, kafkausers, kafkatopics, kafkaclusters,
+//     meshissuers, principalmappings), result (mutated, unchanged, refused, failed) and reason (a Reason, or empty),
 //   - the counter signet_admission_pods_total with the labels namespace (500 of them, and _other) and result,
 //   - the histogram signet_admission_duration_seconds with the label webhook: from the request in memory to the answer.
 func NewDecisions() *Decisions {

@@ -40,7 +40,7 @@ const (
 
 // Other reasons.
 const (
-	// ReasonInvalidDeclaration: a KafkaUser declares what its KafkaCluster's policy does not permit.
+	// ReasonInvalidDeclaration: an object of Signet's own declares what cannot be carried out.
 	ReasonInvalidDeclaration Reason = "InvalidDeclaration"
 	// ReasonWaits: the pod was admitted and its containers start once a KafkaUser's files exist.
 	ReasonWaits Reason = "Waits"

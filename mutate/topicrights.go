@@ -120,6 +120,14 @@ func AuthorOf(requester authenticationv1.UserInfo, controller string, user *v1al
 // Authorize tells whether somebody has a right (SubjectAccessReview).
 type Authorize func(ctx context.Context, who authenticationv1.UserInfo, right *authorizationv1.ResourceAttributes) (bool, error)
 
+// Authors say who wrote a KafkaUser and what they may do.
+type Authors struct {
+	// Authorize is asked where the KafkaCluster's policy.grants is RBAC.
+	Authorize Authorize
+	// Controller is the user name of Signet's controller.
+	Controller string
+}
+
 // rightsAtOnce bounds the questions about one KafkaUser at the same time.
 const rightsAtOnce = 16
 

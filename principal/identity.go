@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
@@ -99,6 +100,13 @@ func UserSPIFFEID(trustDomain, namespace, name string) (spiffeid.ID, error) {
 // spiffe://<trustDomain>/ns/<namespace>/sa/<serviceAccount>.
 func WorkloadSPIFFEID(trustDomain, namespace, serviceAccount string) (spiffeid.ID, error) {
 	return pathID(trustDomain, "ns", namespace, "sa", serviceAccount)
+}
+
+// SharesTrustDomain tells whether a CA that is confined to the trust domain own could sign an identity of the mesh: where
+// the mesh has the same one, or one below it, which the name constraint of own lets pass in Go's verifier (RFC 5280 section
+// 4.2.1.10 would want a leading dot for that).
+func SharesTrustDomain(own, mesh string) bool {
+	return mesh != "" && (mesh == own || strings.HasSuffix(mesh, "."+own))
 }
 
 // ControllerSubject returns the subject of Signet's own client certificate for a cluster. Its organization differs from

@@ -54,6 +54,7 @@ type KafkaClusterSpec struct {
 
 	// NamespaceSelector selects, by the labels of the namespace, whose KafkaUsers and KafkaTopics may refer to this
 	// cluster. {} selects every namespace. It is required, so that opening a cluster to everybody is a decision.
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator == 'In' || e.operator == 'NotIn') ? (has(e.values) && e.values.size() > 0) : ((e.operator == 'Exists' || e.operator == 'DoesNotExist') && (!has(e.values) || e.values.size() == 0)))",message="operator is In or NotIn with values, or Exists or DoesNotExist without"
 	NamespaceSelector metav1.LabelSelector `json:"namespaceSelector"`
 
 	// MeshTrustDomain is the SPIFFE trust domain of the service mesh: the workload identity
@@ -80,11 +81,12 @@ type KafkaClusterSpec struct {
 
 	// SuperUsers are principals beside Signet's own that the rendered server.properties fragment lists in super.users,
 	// such as those of the brokers themselves: "User:CN=broker,O=example". A principal has no semicolon, which is what
-	// separates them there.
+	// separates them there, and Kafka compares them as they stand: User:* is nobody, and a blank at the end would be lost.
+	// The principal of a KafkaUser cannot be one.
 	// +optional
 	// +kubebuilder:validation:MaxItems=64
 	// +kubebuilder:validation:items:MaxLength=512
-	// +kubebuilder:validation:items:Pattern=`^User:[^;\r\n\\]+$`
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r'^User:[^;\\\x00-\x1f\x7f]*[^;\\\s\x00-\x1f\x7f]$') && self != 'User:*'`,message="a super user is written User:<name>, one for each, with no semicolon, backslash or control character, no blank at its end, and no *, which is nobody"
 	// +listType=set
 	SuperUsers []string `json:"superUsers,omitempty"`
 
@@ -128,7 +130,7 @@ type Listener struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=260
-	// +kubebuilder:validation:items:Pattern=`^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$`
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r'^([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$') && int(self.substring(self.lastIndexOf(':') + 1)) > 0 && int(self.substring(self.lastIndexOf(':') + 1)) < 65536`,message="a bootstrap server is written host:port, with a port from 1 to 65535"
 	// +listType=atomic
 	BootstrapServers []string `json:"bootstrapServers"`
 
@@ -170,7 +172,7 @@ type CertificateDefaults struct {
 	// Duration is the lifetime of a certificate, at least 1h; default 6h. It is cut to the CA's and the issuer's limit.
 	// +optional
 	// +kubebuilder:default="6h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="duration must be at least 1h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h))+$') && duration(self) >= duration('1h')",message="duration must be at least 1h, written like 6h or 90m"
 	Duration metav1.Duration `json:"duration,omitempty"`
 
 	// Organization is the O= of every subject, the marker that tells Signet's certificates from all others that the
@@ -235,6 +237,7 @@ type ClusterPolicy struct {
 	// +optional
 	// +kubebuilder:validation:MaxItems=10000
 	// +kubebuilder:validation:items:MaxLength=249
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-zA-Z0-9._-]+[*]?)$')",message="the name of a topic has letters, digits, dot, _ and - only; a * at its end makes it a prefix"
 	// +listType=set
 	AdminTopicExemptions []string `json:"adminTopicExemptions,omitempty"`
 }

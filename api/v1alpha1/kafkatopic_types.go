@@ -20,6 +20,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterRef.name`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="oldSelf.hasValue() || has(self.spec.topic) || self.metadata.name.size() <= 249",optionalOldSelf=true,message="metadata.name is longer than the 249 characters of a topic's name in Kafka; set spec.topic"
 type KafkaTopic struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -42,8 +43,7 @@ type KafkaTopicSpec struct {
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=249
-	// +kubebuilder:validation:Pattern=`^[a-zA-Z0-9._-]+$`
-	// +kubebuilder:validation:XValidation:rule="self != '.' && self != '..'",message="Kafka does not allow the names . and .."
+	// +kubebuilder:validation:XValidation:rule="self.matches('^[a-zA-Z0-9._-]+$') && self != '.' && self != '..'",message="the name of a topic has letters, digits, dot, _ and - only, and is not . or .."
 	Topic string `json:"topic,omitempty"`
 
 	// Partitions is the number of partitions; default 1. It can grow, never shrink.
@@ -64,6 +64,7 @@ type KafkaTopicSpec struct {
 	// default; what is removed here returns to it.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=128
+	// +kubebuilder:validation:XValidation:rule="self.all(name, name.matches('^[a-zA-Z0-9._-]{1,249}$'))",message="the name of a configuration has letters, digits, dot, _ and - only, such as retention.ms"
 	Config map[string]string `json:"config,omitempty"`
 
 	// DeletionPolicy says what happens to the topic when this object is deleted: Retain (default) or Delete.

@@ -66,7 +66,7 @@ type KafkaUserSpec struct {
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=249
-	// +kubebuilder:validation:items:Pattern=`^(\*|[a-zA-Z0-9._-]+\*?)$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-zA-Z0-9._-]+[*]?)$') && self != '.' && self != '..'",message="the name of a topic has letters, digits, dot, _ and - only, and is not . or ..; a * at its end makes it a prefix"
 	// +listType=set
 	Consume []string `json:"consume,omitempty"`
 
@@ -76,7 +76,7 @@ type KafkaUserSpec struct {
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=249
-	// +kubebuilder:validation:items:Pattern=`^(\*|[a-zA-Z0-9._-]+\*?)$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-zA-Z0-9._-]+[*]?)$') && self != '.' && self != '..'",message="the name of a topic has letters, digits, dot, _ and - only, and is not . or ..; a * at its end makes it a prefix"
 	// +listType=set
 	Produce []string `json:"produce,omitempty"`
 
@@ -86,7 +86,7 @@ type KafkaUserSpec struct {
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=249
-	// +kubebuilder:validation:items:Pattern=`^(\*|[a-zA-Z0-9._-]+\*?)$`
+	// +kubebuilder:validation:items:XValidation:rule="self.matches('^([*]|[a-zA-Z0-9._-]+[*]?)$') && self != '.' && self != '..'",message="the name of a topic has letters, digits, dot, _ and - only, and is not . or ..; a * at its end makes it a prefix"
 	// +listType=set
 	Admin []string `json:"admin,omitempty"`
 
@@ -96,7 +96,7 @@ type KafkaUserSpec struct {
 	// +kubebuilder:validation:MaxItems=1000
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=255
-	// +kubebuilder:validation:items:Pattern=`^(\*|[^*\s][^*\r\n]*\*?)$`
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r'^([*]|[^*\s\x00-\x1f\x7f][^*\x00-\x1f\x7f]*[*]?)$')`,message="the name of a group has no control characters and no blank at its start; a * at its end, and nowhere else, makes it a prefix"
 	// +listType=set
 	ConsumerGroups []string `json:"consumerGroups,omitempty"`
 
@@ -111,12 +111,14 @@ type Workload struct {
 	// recorded for the user's principal.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	ServiceAccountName string `json:"serviceAccountName"`
 
 	// PodSelector picks, among the pods of the service account, those that get this user's files without an annotation, in
 	// namespaces with the label kafka.signet.dev/inject=enabled; default: all of them. It is no restriction: any other pod
 	// of the service account may name the user in its annotation.
 	// +optional
+	// +kubebuilder:validation:XValidation:rule="!has(self.matchExpressions) || self.matchExpressions.all(e, (e.operator == 'In' || e.operator == 'NotIn') ? (has(e.values) && e.values.size() > 0) : ((e.operator == 'Exists' || e.operator == 'DoesNotExist') && (!has(e.values) || e.values.size() == 0)))",message="operator is In or NotIn with values, or Exists or DoesNotExist without"
 	PodSelector *metav1.LabelSelector `json:"podSelector,omitempty"`
 }
 
@@ -134,6 +136,7 @@ const (
 )
 
 // UserCertificate overrides a KafkaCluster's certificate defaults for one user.
+// +kubebuilder:validation:XValidation:rule="!has(self.delivery) || self.delivery != 'PodCertificate' || !has(self.issuerRef) || self.issuerRef.kind == 'MeshIssuer'",message="delivery PodCertificate needs a MeshIssuer: no issuer of cert-manager's own answers the kubelet; use the delivery Secret"
 type UserCertificate struct {
 	// IssuerRef names who signs; default: the KafkaCluster's.
 	// +optional
@@ -141,7 +144,7 @@ type UserCertificate struct {
 
 	// Duration is the lifetime of a certificate, at least 1h; default: the KafkaCluster's.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="duration must be at least 1h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h))+$') && duration(self) >= duration('1h')",message="duration must be at least 1h, written like 6h or 90m"
 	Duration *metav1.Duration `json:"duration,omitempty"`
 
 	// Delivery is how pods get key and certificate: Secret (cert-manager makes and renews a Secret), PodCertificate (the

@@ -36,18 +36,19 @@ type MeshIssuerSpec struct {
 
 	// TrustDomain is Signet's own SPIFFE trust domain. Every certificate carries exactly one SAN,
 	// spiffe://<trustDomain>/user/<namespace>/<name>. It must not be the mesh's, so that no certificate of this issuer
-	// is a mesh workload's identity.
+	// is a mesh workload's identity: neither the meshTrustDomain of a KafkaCluster that names this issuer nor one above it.
 	// +optional
 	// +kubebuilder:default=kafka.signet.dev
 	// +kubebuilder:validation:MaxLength=253
-	// +kubebuilder:validation:Pattern=`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`
+	// +kubebuilder:validation:XValidation:rule="!self.matches('^[0-9.]+$')",message="trustDomain must be a name: verifiers match no name constraint against an address"
 	// +kubebuilder:validation:XValidation:rule="self != 'cluster.local'",message="trustDomain must be Signet's own, not the mesh's default cluster.local"
 	TrustDomain string `json:"trustDomain,omitempty"`
 
 	// MaxDuration is the longest lifetime of a certificate, at least 1h; default 24h. Longer requests are cut to it.
 	// +optional
 	// +kubebuilder:default="24h"
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1h')",message="maxDuration must be at least 1h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h))+$') && duration(self) >= duration('1h')",message="maxDuration must be at least 1h, written like 6h or 90m"
 	MaxDuration metav1.Duration `json:"maxDuration,omitempty"`
 
 	// KeyTypes are the public keys that are certified; default ECDSAP256 and ECDSAP384, which every Kafka client loads.
@@ -99,6 +100,7 @@ const (
 // CASource says who signs.
 // +kubebuilder:validation:XValidation:rule="has(self.secretRef) == (self.mode != 'StepCA')",message="set secretRef with the modes Intermediate and Direct, and with them only"
 // +kubebuilder:validation:XValidation:rule="has(self.stepCA) == (self.mode == 'StepCA')",message="set stepCA with the mode StepCA, and with it only"
+// +kubebuilder:validation:XValidation:rule="!has(self.intermediateDuration) || self.mode == 'Intermediate'",message="set intermediateDuration with the mode Intermediate only: with others Signet makes no intermediate"
 type CASource struct {
 	// Mode is Intermediate (default: Signet makes itself an intermediate CA below the CA in secretRef, which cannot sign
 	// an identity of the mesh, and reads the mesh's key only when it makes one), Direct (the CA in secretRef itself
@@ -114,10 +116,10 @@ type CASource struct {
 	// +optional
 	SecretRef *SecretReference `json:"secretRef,omitempty"`
 
-	// IntermediateDuration is the lifetime of Signet's intermediate CA, at least 48h; default 2160h (90 days). It is
-	// renewed at two thirds of it, and cut to the life of the CA above.
+	// IntermediateDuration is the lifetime of Signet's intermediate CA in the mode Intermediate, at least 48h; default 2160h (90
+	// days). It is renewed at two thirds of it, and cut to the life of the CA above.
 	// +optional
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('48h')",message="intermediateDuration must be at least 48h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]{1,9}([.][0-9]{1,9})?(ms|s|m|h))+$') && duration(self) >= duration('48h')",message="intermediateDuration must be at least 48h, written like 72h"
 	IntermediateDuration *metav1.Duration `json:"intermediateDuration,omitempty"`
 
 	// StepCA is the remote CA of the mode StepCA.
@@ -130,6 +132,7 @@ type StepCASource struct {
 	// URL of the step-ca, https.
 	// +kubebuilder:validation:MaxLength=512
 	// +kubebuilder:validation:Pattern=`^https://[^/?#@\s]+(/[^?#\s]*)?$`
+	// +kubebuilder:validation:XValidation:rule="isURL(self)",message="url must be https://host[:port][/path]"
 	URL string `json:"url"`
 
 	// Fingerprint of its root certificate: SHA-256, lower-case hexadecimal, as `step certificate fingerprint` prints it.
@@ -152,12 +155,14 @@ type SecretReference struct {
 	// Name of the Secret.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
 	Name string `json:"name"`
 
 	// Namespace of the Secret. Signet's controller must be granted to read it there (chart value
 	// controller.caSecrets).
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Namespace string `json:"namespace"`
 }
 

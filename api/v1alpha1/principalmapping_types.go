@@ -40,6 +40,7 @@ type PrincipalMappingSpec struct {
 	// Cluster is the name of the KafkaCluster, in this namespace.
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Cluster string `json:"cluster"`
 
 	// Principal in Kafka, with its type: User:<name>.
@@ -57,7 +58,7 @@ type PrincipalMappingSpec struct {
 	Subjects []MappedSubject `json:"subjects"`
 
 	// ApprovedSubjects are those external subjects of the owner that an administrator confirms to be the same
-	// principal. Signet never writes this list.
+	// principal, written as there. Signet never writes this list.
 	// +optional
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MaxLength=1024
@@ -68,9 +69,13 @@ type PrincipalMappingSpec struct {
 // MappingOwner is the KafkaUser that a principal belongs to.
 type MappingOwner struct {
 	// Namespace of the KafkaUser.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Namespace string `json:"namespace"`
 
 	// Name of the KafkaUser.
+	// +kubebuilder:validation:MaxLength=63
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name"`
 
 	// NamespaceUID is the UID of the namespace. A KafkaUser that is deleted and created again in the same namespace

@@ -22,9 +22,9 @@ import (
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
 	"github.com/go-logr/logr"
-	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -390,20 +390,28 @@ func startWebhook(t *testing.T, config *rest.Config) listening {
 	return listening{o.webhookAddress, dir}
 }
 
-// point applies the chart's configuration, with its webhooks at an address of this machine.
+// point applies a configuration of the chart, with its webhooks at an address of this machine.
 func (a *apiServer) point(t *testing.T, configuration []byte, at listening, caFile string) {
 	t.Helper()
-	var c admissionregistrationv1.MutatingWebhookConfiguration
-	if err := yaml.UnmarshalStrict(configuration, &c); err != nil {
-		t.Fatal(err)
-	}
 	ca, err := os.ReadFile(caFile)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i := range c.Webhooks {
-		url := "https://" + at.address + *c.Webhooks[i].ClientConfig.Service.Path
-		c.Webhooks[i].ClientConfig = admissionregistrationv1.WebhookClientConfig{URL: &url, CABundle: ca}
+	var c map[string]any
+	if err := yaml.Unmarshal(configuration, &c); err != nil {
+		t.Fatal(err)
+	}
+	webhooks, _ := c["webhooks"].([]any)
+	if len(webhooks) == 0 {
+		t.Fatal("the configuration has no webhooks")
+	}
+	for _, webhook := range webhooks {
+		webhook, _ := webhook.(map[string]any)
+		path, _, err := unstructured.NestedString(webhook, "clientConfig", "service", "path")
+		if err != nil || path == "" {
+			t.Fatalf("the path of webhook %v: %v", webhook["name"], err)
+		}
+		webhook["clientConfig"] = map[string]any{"url": "https://" + at.address + path, "caBundle": ca}
 	}
 	text, err := json.Marshal(c)
 	if err != nil {

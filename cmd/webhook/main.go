@@ -1,10 +1,11 @@
 // Copyright The Signet Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Command webhook is Signet's admission server: it mutates pods that declare Kafka access and validates KafkaUsers.
+// Command webhook is Signet's admission server: it mutates pods that declare Kafka access and validates Signet's own kinds.
 //
-// It reads KafkaUsers and KafkaClusters through informers, writes nothing to the API server and sees no key but that of
-// its own serving certificate, which it reads from files and reloads when they change.
+// It reads KafkaUsers, KafkaClusters, PrincipalMappings and the metadata of namespaces through informers, writes nothing to
+// the API server but events, and sees no key but that of its own serving certificate, which it reads from files and reloads
+// when they change.
 package main
 
 import (
@@ -30,6 +31,7 @@ func main() {
 	flag.StringVar(&o.metricsAddress, "metrics-bind-address", ":8080", "host:port of /metrics, plain HTTP; 0 turns it off")
 	flag.StringVar(&o.probeAddress, "health-probe-bind-address", ":8081", "host:port of /healthz and /readyz, plain HTTP")
 	flag.DurationVar(&o.drainDelay, "drain-delay", 5*time.Second, "how long to serve on after the order to stop, not ready, until nobody sends requests here any more")
+	flag.StringVar(&o.controller, "controller", "system:serviceaccount:signet-system:signet-controller", "user name of Signet's controller, which makes KafkaUsers of what pods declare")
 	flag.TextVar(&level, "log-level", slog.LevelInfo, "least severity that is logged: debug, info, warn or error")
 	flag.Parse()
 

@@ -14,8 +14,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	authorizationclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/events"
 	"k8s.io/client-go/util/flowcontrol"
@@ -43,6 +47,7 @@ type options struct {
 	metricsAddress string
 	probeAddress   string
 	drainDelay     time.Duration
+	controller     string
 }
 
 // serve answers admission requests until ctx is done and the requests under way are answered.
@@ -85,7 +90,7 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 		return fmt.Errorf("serving certificate: %w", err)
 	}
 	ready := &readiness{certificate: certificate.GetCertificate, now: time.Now}
-	for _, kind := range []client.Object{&v1alpha1.KafkaUser{}, &v1alpha1.KafkaCluster{}, &v1alpha1.PrincipalMapping{}} {
+	for _, kind := range []client.Object{&v1alpha1.KafkaUser{}, &v1alpha1.KafkaCluster{}, &v1alpha1.PrincipalMapping{}, mutate.NamespaceMetadata()} {
 		informer, err := mgr.GetCache().GetInformer(ctx, kind, cache.BlockUntilSynced(false))
 		if err != nil {
 			return fmt.Errorf("informer for %T: %w", kind, err)
@@ -102,17 +107,27 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 		return fmt.Errorf("metrics: %w", err)
 	}
 	defer metrics.Registry.Unregister(decisions)
-	rules := mutate.UserRules{Declaration: access.CheckDeclaration, Subject: subject.Check, Claimed: principal.Claimed}
+	rules := mutate.Rules{
+		Declaration: access.CheckDeclaration, Topic: access.CheckTopic, Subject: subject.Check,
+		Claimed: principal.Claimed, Mapping: principal.Refused, SharesTrustDomain: principal.SharesTrustDomain,
+	}
 	tell := teller(mgr.GetEventRecorder("signet-webhook"))
 	pods := func(byWorkload bool) *mutate.Pods {
 		return &mutate.Pods{Reader: mgr.GetCache(), ByWorkload: byWorkload, Check: access.CheckDeclaration, Decisions: decisions, Tell: tell}
+	}
+	authorize, err := authorizer(config)
+	if err != nil {
+		return fmt.Errorf("set up: %w", err)
 	}
 	server := mgr.GetWebhookServer()
 	// controller-runtime bounds a request's body to 7 MiB, several times what the API server accepts of its clients.
 	server.Register(mutate.PathPods, pods(false).Webhook())
 	server.Register(mutate.PathWorkloadPods, pods(true).Webhook())
-	server.Register(mutate.PathKafkaUsers, &admission.Webhook{Handler: mutate.NewKafkaUsers(mgr.GetCache(), rules, decisions)})
-	server.Register(mutate.PathPrincipalMappings, &admission.Webhook{Handler: mutate.NewPrincipalMappings(mgr.GetCache(), principal.Refused, decisions)})
+	server.Register(mutate.PathKafkaUsers, &admission.Webhook{Handler: mutate.NewKafkaUsers(mgr.GetCache(), rules, mutate.Authors{Authorize: authorize, Controller: o.controller}, decisions)})
+	server.Register(mutate.PathKafkaTopics, &admission.Webhook{Handler: mutate.NewKafkaTopics(mgr.GetCache(), rules, decisions)})
+	server.Register(mutate.PathKafkaClusters, &admission.Webhook{Handler: mutate.NewKafkaClusters(mgr.GetCache(), decisions)})
+	server.Register(mutate.PathMeshIssuers, &admission.Webhook{Handler: mutate.NewMeshIssuers(mgr.GetCache(), rules, decisions)})
+	server.Register(mutate.PathPrincipalMappings, &admission.Webhook{Handler: mutate.NewPrincipalMappings(mgr.GetCache(), rules, decisions)})
 
 	started := server.StartedChecker()
 	log := mgr.GetLogger().WithName("readiness")
@@ -173,6 +188,32 @@ func teller(recorder events.EventRecorder) mutate.Tell {
 			recorder.Eventf(owner, nil, corev1.EventTypeWarning, "PodRefused", "Admit", "%.*s", maxNote, sentence)
 		}
 	}
+}
+
+// authorizer asks the API server what somebody may do. A KafkaUser can have hundreds of entries, each a question.
+func authorizer(config *rest.Config) (mutate.Authorize, error) {
+	config = rest.CopyConfig(config)
+	config.QPS, config.Burst = 500, 1000
+	c, err := authorizationclient.NewForConfig(config)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, who authenticationv1.UserInfo, right *authorizationv1.ResourceAttributes) (bool, error) {
+		review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
+			User: who.Username, Groups: who.Groups, UID: who.UID, ResourceAttributes: right,
+		}}
+		for key, values := range who.Extra {
+			if review.Spec.Extra == nil {
+				review.Spec.Extra = map[string]authorizationv1.ExtraValue{}
+			}
+			review.Spec.Extra[key] = authorizationv1.ExtraValue(values)
+		}
+		answer, err := c.SubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		if err != nil {
+			return false, err
+		}
+		return answer.Status.Allowed, nil
+	}, nil
 }
 
 func splitAddress(address string) (host string, port int, err error) {

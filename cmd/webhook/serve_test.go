@@ -107,6 +107,22 @@ func TestServe(t *testing.T) {
 	if response = c.reviewIn(t, o, "/validate-principalmappings", "kafka", fmt.Sprintf(mapping, "Example")); !response.Allowed || len(response.Warnings) > 0 {
 		t.Errorf("PrincipalMapping of what is free: %+v", response)
 	}
+	topic := `{"metadata":{"name":"%s"},"spec":{"clusterRef":{"name":"kafka","namespace":"kafka"}}}`
+	if response = c.review(t, o, "/validate-kafkatopics", fmt.Sprintf(topic, "orders")); response.Allowed || !strings.Contains(response.Result.Message, "must start with shop-") {
+		t.Errorf("KafkaTopic of another namespace's topic: %+v", response)
+	}
+	if response = c.review(t, o, "/validate-kafkatopics", fmt.Sprintf(topic, "shop-orders")); !response.Allowed ||
+		len(response.Warnings) != 1 || !strings.Contains(response.Warnings[0], "does not select namespace shop") {
+		t.Errorf("KafkaTopic in a namespace that is not selected: %+v", response)
+	}
+	cluster := `{"metadata":{"name":"second"},"spec":{"namespaceSelector":{"matchLabels":{"a b":"c"}}}}`
+	if response = c.reviewIn(t, o, "/validate-kafkaclusters", "kafka", cluster); response.Allowed || !strings.Contains(response.Result.Message, "spec.namespaceSelector.matchLabels") {
+		t.Errorf("KafkaCluster with a malformed selector: %+v", response)
+	}
+	issuer := `{"metadata":{"name":"mesh"},"spec":{"trustDomain":"mesh.example"}}`
+	if response = c.reviewIn(t, o, "/validate-meshissuers", "", issuer); response.Allowed || !strings.Contains(response.Result.Message, "the mesh of KafkaCluster kafka/kafka") {
+		t.Errorf("MeshIssuer in the mesh's trust domain: %+v", response)
+	}
 	if got := c.status(t, o, "/mutate-pods", bytes.Repeat([]byte(" "), 8<<20)); !strings.Contains(got, "too large") {
 		t.Errorf("body of 8 MiB: %s", got)
 	}
@@ -206,8 +222,8 @@ func TestReadiness(t *testing.T) {
 	}
 }
 
-// newAPI serves discovery and the list and watch of KafkaUsers, KafkaClusters and PrincipalMappings, and fails the test
-// on anything else.
+// newAPI serves discovery and the list and watch of KafkaUsers, KafkaClusters, PrincipalMappings and the metadata of
+// namespaces, and fails the test on anything else.
 func newAPI(t *testing.T) *httptest.Server {
 	const prefix = "/apis/kafka.signet.dev/v1alpha1"
 	version := metav1.GroupVersionForDiscovery{GroupVersion: "kafka.signet.dev/v1alpha1", Version: "v1alpha1"}
@@ -226,23 +242,40 @@ func newAPI(t *testing.T) *httptest.Server {
 			TypeMeta: kind("KafkaUser"), ObjectMeta: named("shop", "orders"),
 			Status: v1alpha1.KafkaUserStatus{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue}}},
 		},
-		"KafkaCluster": v1alpha1.KafkaCluster{TypeMeta: kind("KafkaCluster"), ObjectMeta: named("kafka", "kafka")},
+		"KafkaCluster": v1alpha1.KafkaCluster{
+			TypeMeta: kind("KafkaCluster"), ObjectMeta: named("kafka", "kafka"),
+			Spec: v1alpha1.KafkaClusterSpec{
+				NamespaceSelector: metav1.LabelSelector{MatchLabels: map[string]string{"team": "billing"}},
+				MeshTrustDomain:   "mesh.example", Certificates: v1alpha1.CertificateDefaults{IssuerRef: v1alpha1.IssuerReference{Name: "mesh"}},
+			},
+		},
 		"PrincipalMapping": v1alpha1.PrincipalMapping{
 			TypeMeta: kind("PrincipalMapping"), ObjectMeta: named("kafka", "legacy"),
 			Spec: v1alpha1.PrincipalMappingSpec{Cluster: "kafka", Principal: "User:legacy", Subjects: []v1alpha1.MappedSubject{{Exact: "CN=legacy,O=Acme"}}},
 		},
 	}
+	metadata := metav1.TypeMeta{Kind: "PartialObjectMetadata", APIVersion: "meta.k8s.io/v1"}
+	shop := metav1.PartialObjectMetadata{TypeMeta: metadata, ObjectMeta: metav1.ObjectMeta{Name: "shop", ResourceVersion: "1", UID: "1", Labels: map[string]string{"team": "shop"}}}
 	var resources []metav1.APIResource
-	kinds := map[string]string{} // by path
+	initial := map[string]any{"/api/v1/namespaces": shop} // what a watch begins with, by path
+	bookmarks := map[string]metav1.TypeMeta{"/api/v1/namespaces": metadata}
 	answers := map[string]any{
-		"/api":                   metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions", APIVersion: "v1"}},
+		"/api": metav1.APIVersions{TypeMeta: metav1.TypeMeta{Kind: "APIVersions", APIVersion: "v1"}, Versions: []string{"v1"}},
+		"/api/v1": metav1.APIResourceList{
+			TypeMeta: metav1.TypeMeta{Kind: "APIResourceList", APIVersion: "v1"}, GroupVersion: "v1",
+			APIResources: []metav1.APIResource{{Name: "namespaces", Kind: "Namespace", Verbs: metav1.Verbs{"get", "list", "watch"}}},
+		},
+		"/api/v1/namespaces": metav1.PartialObjectMetadataList{
+			TypeMeta: metav1.TypeMeta{Kind: "PartialObjectMetadataList", APIVersion: "meta.k8s.io/v1"},
+			ListMeta: metav1.ListMeta{ResourceVersion: "1"}, Items: []metav1.PartialObjectMetadata{shop},
+		},
 		"/apis":                  metav1.APIGroupList{TypeMeta: metav1.TypeMeta{Kind: "APIGroupList", APIVersion: "v1"}, Groups: []metav1.APIGroup{group}},
 		"/apis/kafka.signet.dev": group,
 	}
 	for name, item := range items {
 		plural := strings.ToLower(name) + "s"
 		resources = append(resources, metav1.APIResource{Name: plural, Kind: name, Namespaced: true, Verbs: metav1.Verbs{"get", "list", "watch"}})
-		kinds[prefix+"/"+plural] = name
+		initial[prefix+"/"+plural], bookmarks[prefix+"/"+plural] = item, kind(name)
 		answers[prefix+"/"+plural] = map[string]any{
 			"apiVersion": v1alpha1.GroupVersion.String(), "kind": name + "List",
 			"metadata": metav1.ListMeta{ResourceVersion: "1"}, "items": []any{item},
@@ -267,9 +300,9 @@ func newAPI(t *testing.T) *httptest.Server {
 			return
 		}
 		if r.URL.Query().Get("sendInitialEvents") != "" {
-			name := kinds[r.URL.Path]
-			fmt.Fprintf(w, `{"type":"ADDED","object":%s}`+"\n", encode(t, items[name]))
-			fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"apiVersion":"kafka.signet.dev/v1alpha1","kind":%q,"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}`+"\n", name)
+			of := bookmarks[r.URL.Path]
+			fmt.Fprintf(w, `{"type":"ADDED","object":%s}`+"\n", encode(t, initial[r.URL.Path]))
+			fmt.Fprintf(w, `{"type":"BOOKMARK","object":{"apiVersion":%q,"kind":%q,"metadata":{"resourceVersion":"1","annotations":{"k8s.io/initial-events-end":"true"}}}}`+"\n", of.APIVersion, of.Kind)
 		}
 		if err := http.NewResponseController(w).Flush(); err != nil {
 			t.Error(err)

@@ -79,6 +79,32 @@ sideEffects: None
 timeoutSeconds: {{ .root.Values.webhook.timeoutSeconds }}
 {{- end -}}
 
+{{/* What the validating webhooks for Signet's own kinds share; takes (dict "root" . "resource" plural "scope" scope). */}}
+{{- define "signet.declarationWebhook" -}}
+admissionReviewVersions: [v1]
+clientConfig:
+  service:
+    name: {{ include "signet.fullname" .root }}-webhook
+    namespace: {{ .root.Release.Namespace }}
+    path: /validate-{{ .resource }}
+    port: 443
+rules:
+  - apiGroups: [kafka.signet.dev]
+    apiVersions: [v1alpha1]
+    operations: [CREATE, UPDATE]
+    resources: [{{ .resource }}]
+    scope: {{ .scope }}
+matchPolicy: Equivalent
+sideEffects: None
+timeoutSeconds: {{ .root.Values.webhook.timeoutSeconds }}
+{{- end -}}
+
+{{/* The condition that an object is created or its spec changes, as an element of matchConditions. */}}
+{{- define "signet.declarationChanges" -}}
+- name: declaration-changes
+  expression: request.operation == 'CREATE' || object.spec != oldObject.spec
+{{- end -}}
+
 {{/* The namespaces whose pods are never mutated, as an element of matchExpressions. */}}
 {{- define "signet.namespaces" -}}
 - key: kubernetes.io/metadata.name

@@ -24,8 +24,8 @@ type CASourceApplyConfiguration struct {
 	// (tls.crt, tls.key and perhaps ca.crt). The Secret is watched; a new CA is first distributed to whoever has to
 	// trust it, and signs after that.
 	SecretRef *SecretReferenceApplyConfiguration `json:"secretRef,omitempty"`
-	// IntermediateDuration is the lifetime of Signet's intermediate CA, at least 48h; default 2160h (90 days). It is
-	// renewed at two thirds of it, and cut to the life of the CA above.
+	// IntermediateDuration is the lifetime of Signet's intermediate CA in the mode Intermediate, at least 48h; default 2160h (90
+	// days). It is renewed at two thirds of it, and cut to the life of the CA above.
 	IntermediateDuration *v1.Duration `json:"intermediateDuration,omitempty"`
 	// StepCA is the remote CA of the mode StepCA.
 	StepCA *StepCASourceApplyConfiguration `json:"stepCA,omitempty"`

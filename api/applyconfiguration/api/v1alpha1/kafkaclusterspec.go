@@ -37,7 +37,8 @@ type KafkaClusterSpecApplyConfiguration struct {
 	PrincipalTemplate *string `json:"principalTemplate,omitempty"`
 	// SuperUsers are principals beside Signet's own that the rendered server.properties fragment lists in super.users,
 	// such as those of the brokers themselves: "User:CN=broker,O=example". A principal has no semicolon, which is what
-	// separates them there.
+	// separates them there, and Kafka compares them as they stand: User:* is nobody, and a blank at the end would be lost.
+	// The principal of a KafkaUser cannot be one.
 	SuperUsers []string `json:"superUsers,omitempty"`
 	// Policy sets what KafkaUsers of this cluster may declare.
 	Policy *ClusterPolicyApplyConfiguration `json:"policy,omitempty"`

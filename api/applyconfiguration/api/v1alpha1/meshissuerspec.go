@@ -19,7 +19,7 @@ type MeshIssuerSpecApplyConfiguration struct {
 	CA *CASourceApplyConfiguration `json:"ca,omitempty"`
 	// TrustDomain is Signet's own SPIFFE trust domain. Every certificate carries exactly one SAN,
 	// spiffe://<trustDomain>/user/<namespace>/<name>. It must not be the mesh's, so that no certificate of this issuer
-	// is a mesh workload's identity.
+	// is a mesh workload's identity: neither the meshTrustDomain of a KafkaCluster that names this issuer nor one above it.
 	TrustDomain *string `json:"trustDomain,omitempty"`
 	// MaxDuration is the longest lifetime of a certificate, at least 1h; default 24h. Longer requests are cut to it.
 	MaxDuration *v1.Duration `json:"maxDuration,omitempty"`

@@ -19,7 +19,7 @@ type PrincipalMappingSpecApplyConfiguration struct {
 	// Subjects that are this principal.
 	Subjects []MappedSubjectApplyConfiguration `json:"subjects,omitempty"`
 	// ApprovedSubjects are those external subjects of the owner that an administrator confirms to be the same
-	// principal. Signet never writes this list.
+	// principal, written as there. Signet never writes this list.
 	ApprovedSubjects []string `json:"approvedSubjects,omitempty"`
 }
 
