@@ -47,8 +47,8 @@ func TestDocs(t *testing.T) {
 				return
 			}
 			t.Cleanup(func() {
-				cleanup(t, "delete", "namespace", "shop", "store", "--ignore-not-found", "--timeout=80s")
-				cleanup(t, "-n", "kafka", "delete", "principalmapping", "shop.checkout", "shop.reporting", "store.cart", "--ignore-not-found")
+				cleanup(t, "delete", "namespace", "shop", "store", "billing", "--ignore-not-found", "--timeout=80s")
+				cleanup(t, "-n", "kafka", "delete", "principalmapping", "shop.checkout", "shop.reporting", "store.cart", "billing.invoices", "billing.refunds", "billing.warehouse", "--ignore-not-found")
 			})
 			// The pages name files relative to the checkout, and write files of their own.
 			dir := t.TempDir()
