@@ -7,7 +7,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -22,9 +26,35 @@ type Admin struct {
 	cluster string
 	kafka   *kgo.Client
 	kadm    *kadm.Client
+
+	claim sync.Mutex
+	// claimed is when the Kafka was last seen to be this Signet's.
+	claimed time.Time
+}
+
+// NewAdmin returns an Admin with a connection of the caller's, who closes it. cluster is a name for errors.
+func NewAdmin(cluster string, kafka *kgo.Client) *Admin {
+	return &Admin{cluster: cluster, kafka: kafka, kadm: kadm.NewClient(kafka)}
 }
 
 func (a *Admin) close() { a.kafka.Close() }
+
+// Held returns what a principal has in Kafka.
+func (a *Admin) Held(ctx context.Context, principal string) (Held, error) {
+	bindings, err := a.Describe(ctx, principal)
+	if err != nil {
+		return Held{}, err
+	}
+	quotas, err := a.DescribeQuotas(ctx, principal)
+	if err != nil {
+		return Held{}, err
+	}
+	held := Held{Bindings: Bindings{}, Quotas: quotas[principal]}
+	for _, b := range bindings {
+		held.Bindings[b] = struct{}{}
+	}
+	return held, nil
+}
 
 // fewPrincipals is up to how many principals are described one by one: one takes 12 ms where 100,000 bindings take
 // 200 ms.
@@ -47,14 +77,24 @@ func (a *Admin) Describe(ctx context.Context, principals ...string) ([]Binding, 
 }
 
 func (a *Admin) describe(ctx context.Context, principal *string) ([]Binding, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
+	request := everyACL()
+	request.Principal = principal
+	return a.describeACLs(ctx, request)
+}
+
+// everyACL asks for all ACLs.
+func everyACL() *kmsg.DescribeACLsRequest {
 	request := kmsg.NewPtrDescribeACLsRequest()
 	request.ResourceType = kmsg.ACLResourceTypeAny
 	request.ResourcePatternType = kmsg.ACLResourcePatternTypeAny
 	request.Operation = kmsg.ACLOperationAny
 	request.PermissionType = kmsg.ACLPermissionTypeAny
-	request.Principal = principal
+	return request
+}
+
+func (a *Admin) describeACLs(ctx context.Context, request *kmsg.DescribeACLsRequest) ([]Binding, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	response, err := request.RequestWith(ctx, a.kafka)
 	if err != nil {
 		return nil, classify(a.cluster, fmt.Errorf("describe acls: %w", err))
@@ -254,6 +294,97 @@ func (a *Admin) Authorized(ctx context.Context, principal string) error {
 	}
 	if !slices.Contains(kadm.DecodeACLOperations(response.ClusterAuthorizedOperations), kmsg.ACLOperationAlter) {
 		return &RefusedError{Cluster: a.cluster, Message: principal + " may describe but not alter", Err: kerr.ClusterAuthorizationFailed}
+	}
+	return nil
+}
+
+// quotaUser is the entity type of a principal's quotas, whose name is the principal's without its type.
+const quotaUser = "user"
+
+// DescribeQuotas returns the quotas of the principals. For more than a few it reads those of every principal. Quotas of a
+// principal together with a client id are others' affair.
+func (a *Admin) DescribeQuotas(ctx context.Context, principals ...string) (map[string]Quotas, error) {
+	out := map[string]Quotas{}
+	components := []kadm.DescribeClientQuotaComponent{{Type: quotaUser, MatchType: kmsg.QuotasMatchTypeAny}}
+	if len(principals) <= fewPrincipals {
+		components = nil
+		for _, p := range principals {
+			name := strings.TrimPrefix(p, userType)
+			components = append(components, kadm.DescribeClientQuotaComponent{Type: quotaUser, MatchName: &name, MatchType: kmsg.QuotasMatchTypeExact})
+		}
+	}
+	for _, component := range components {
+		if err := a.describeQuotas(ctx, component, out); err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+func (a *Admin) describeQuotas(ctx context.Context, component kadm.DescribeClientQuotaComponent, into map[string]Quotas) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	described, err := a.kadm.DescribeClientQuotas(ctx, true, []kadm.DescribeClientQuotaComponent{component})
+	if err != nil {
+		return classify(a.cluster, fmt.Errorf("describe quotas: %w", err))
+	}
+	for _, d := range described {
+		if len(d.Entity) != 1 || d.Entity[0].Name == nil { // a default
+			continue
+		}
+		quotas := Quotas{}
+		for _, v := range d.Values {
+			quotas[v.Key] = v.Value
+		}
+		into[userType+*d.Entity[0].Name] = quotas
+	}
+	return nil
+}
+
+// AlterQuotas sets and removes quotas. Those of one principal that the broker refuses do not hold up the others'; the errors
+// are by principal. Any other error ends it there and then.
+func (a *Admin) AlterQuotas(ctx context.Context, changes []QuotaChange) (map[string]error, error) {
+	refused := map[string]error{}
+	for chunk := range slices.Chunk(changes, maxQuotaChangesPerRequest) {
+		if err := a.alterQuotas(ctx, chunk, refused); err != nil {
+			return refused, err
+		}
+	}
+	return refused, nil
+}
+
+func (a *Admin) alterQuotas(ctx context.Context, changes []QuotaChange, refused map[string]error) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	entries := make([]kadm.AlterClientQuotaEntry, len(changes))
+	for i, change := range changes {
+		name := strings.TrimPrefix(change.Principal, userType)
+		entries[i].Entity = kadm.ClientQuotaEntity{{Type: quotaUser, Name: &name}}
+		for _, key := range slices.Sorted(maps.Keys(change.Set)) {
+			entries[i].Ops = append(entries[i].Ops, kadm.AlterClientQuotaOp{Key: key, Value: change.Set[key]})
+		}
+		for _, key := range change.Remove {
+			entries[i].Ops = append(entries[i].Ops, kadm.AlterClientQuotaOp{Key: key, Remove: true})
+		}
+	}
+	results, err := a.kadm.AlterClientQuotas(ctx, entries)
+	if err != nil {
+		return classify(a.cluster, fmt.Errorf("alter quotas of %d principals: %w", len(changes), err))
+	}
+	for _, r := range results {
+		if r.Err == nil || len(r.Entity) != 1 || r.Entity[0].Name == nil {
+			continue
+		}
+		principal := userType + *r.Entity[0].Name
+		err := classify(a.cluster, fmt.Errorf("alter quotas of %s: %w", principal, r.Err))
+		if wholeRequest(err) {
+			return err
+		}
+		var no *RefusedError
+		if errors.As(err, &no) {
+			no.Message = r.ErrMessage
+		}
+		refused[principal] = err
 	}
 	return nil
 }

@@ -4,6 +4,7 @@
 package access
 
 import (
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -28,6 +29,8 @@ type clusterBacklog struct {
 	facts Facts
 	// written are the bindings that were written lately.
 	written map[Binding]writing
+	// quotas are those that were written lately, by principal.
+	quotas map[string]quotaWriting
 	// failures in a row, what the last one was, and until when the cluster is left alone.
 	failures int
 	failure  error
@@ -39,6 +42,14 @@ type writing struct {
 	// present tells whether it was created, not deleted; unknown, that there was no answer to it.
 	present, unknown bool
 	at               time.Time
+}
+
+// quotaWriting is what a principal's quotas were last written to be.
+type quotaWriting struct {
+	quotas Quotas
+	// unknown tells that there was no answer.
+	unknown bool
+	at      time.Time
 }
 
 // settling is how long a broker may go on to describe ACLs as they were before a change that the controllers of KRaft
@@ -180,6 +191,40 @@ func (b *backlog) uncertain(cluster types.NamespacedName, described map[string]B
 		}
 		if _, present := described[binding.Principal][binding]; w.unknown || present != w.present {
 			out[binding] = struct{}{}
+		}
+	}
+	return out
+}
+
+// wroteQuotas notes that the quotas of principals were written to be as desired, except those that were refused; unknown if
+// there was no answer to a part.
+func (b *backlog) wroteQuotas(cluster types.NamespacedName, changes []QuotaChange, desired map[string]Quotas, refused map[string]error, unknown bool, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(cluster)
+	if c.quotas == nil {
+		c.quotas = map[string]quotaWriting{}
+	}
+	for _, change := range changes {
+		if refused[change.Principal] != nil {
+			delete(c.quotas, change.Principal)
+		} else {
+			c.quotas[change.Principal] = quotaWriting{desired[change.Principal], unknown, now}
+		}
+	}
+}
+
+// uncertainQuotas returns the principals of whose quotas what Kafka describes cannot be trusted, as uncertain does.
+func (b *backlog) uncertainQuotas(cluster types.NamespacedName, described map[string]Quotas, now time.Time) map[string]bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := map[string]bool{}
+	c := b.of(cluster)
+	for principal, w := range c.quotas {
+		if now.Sub(w.at) > settling {
+			delete(c.quotas, principal)
+		} else if w.unknown || !maps.Equal(described[principal], w.quotas) {
+			out[principal] = true
 		}
 	}
 	return out

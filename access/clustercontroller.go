@@ -106,7 +106,10 @@ func (r *ClusterController) ask(ctx context.Context, cluster *v1alpha1.KafkaClus
 	if err != nil {
 		return brokers, err
 	}
-	return brokers, admin.Authorized(ctx, principal.ForController(cluster.Namespace, cluster.Name))
+	if err := admin.Authorized(ctx, principal.ForController(cluster.Namespace, cluster.Name)); err != nil {
+		return brokers, err
+	}
+	return brokers, r.Connections.Claim(ctx, cluster)
 }
 
 // retryAfter is how long to wait after a failure: half of the time that the condition is not True by now, from two

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -38,6 +37,8 @@ const (
 // Connections keeps one connection for each KafkaCluster. It is safe for concurrent use.
 type Connections struct {
 	identity AdminTLS
+	// kubernetes is the UID of this Kubernetes cluster's namespace kube-system.
+	kubernetes string
 
 	mu   sync.Mutex
 	open map[types.NamespacedName]*connection
@@ -50,9 +51,10 @@ type connection struct {
 	admin      *Admin
 }
 
-// NewConnections returns an empty set of connections that take their identity from the given source.
-func NewConnections(identity AdminTLS) *Connections {
-	return &Connections{identity: identity, open: map[types.NamespacedName]*connection{}}
+// NewConnections returns an empty set of connections that take their identity from the given source. kubernetes is by what
+// a Kafka knows which Kubernetes cluster's Signet administers it: the UID of the namespace kube-system.
+func NewConnections(identity AdminTLS, kubernetes string) *Connections {
+	return &Connections{identity: identity, kubernetes: kubernetes, open: map[types.NamespacedName]*connection{}}
 }
 
 // Admin returns the connection to the cluster. One that was made for an earlier declaration of it is closed and made
@@ -86,7 +88,7 @@ func (c *Connections) Admin(cluster *v1alpha1.KafkaCluster) (*Admin, error) {
 	if old != nil {
 		old.admin.close()
 	}
-	admin := &Admin{cluster: key.String(), kafka: kafka, kadm: kadm.NewClient(kafka)}
+	admin := NewAdmin(key.String(), kafka)
 	c.open[key] = &connection{cluster.UID, cluster.Generation, admin}
 	return admin, nil
 }

@@ -28,19 +28,29 @@ type Decision struct {
 	Grants Bindings
 	// Hold forbids to create anything: of Grants only those stay that are in force already.
 	Hold bool
+	// Quotas to have, where the principal is managed.
+	Quotas Quotas
 	// Undecided tells that the ledger will say in a moment whose the principal is; Foreign, that it is another's.
 	Undecided, Foreign bool
 	// Reason and Message of the condition AccessSynced, once Kafka holds it; Ready if the declaration is in force.
 	Reason, Message string
 }
 
-// Decide returns what Kafka should hold for a KafkaUser whose namespace the cluster admits or does not.
-//
+// Decide returns what Kafka should hold for a KafkaUser whose namespace the cluster admits or does not. Quotas give nobody
+// anything: they are in force for as long as the principal is the KafkaUser's, whatever becomes of its grants.
+func Decide(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted bool, facts Facts) Decision {
+	d := decideGrants(user, cluster, admitted, facts)
+	if d.Managed && user.DeletionTimestamp == nil {
+		d.Quotas = QuotasOf(user, cluster)
+	}
+	return d
+}
+
 // A declaration is granted as a whole once its principal is recorded for it, or not at all. While a part of it is
 // refused, nothing is created, but what it (or the policy) no longer permits is withdrawn nevertheless. While it is merely
 // not decided whose the principal is, nothing is touched, so that a changed declaration takes over without a gap. A
 // suspended user has nothing, at once.
-func Decide(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted bool, facts Facts) Decision {
+func decideGrants(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted bool, facts Facts) Decision {
 	managed := slices.Contains(user.Finalizers, Finalizer)
 	if held := meta.FindStatusCondition(user.Status.Conditions, v1alpha1.ConditionMappingRecorded); held != nil && held.Reason == v1alpha1.ReasonPrincipalConflict {
 		managed = false // the principal's ACLs are another's
@@ -54,7 +64,11 @@ func Decide(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted b
 	}
 	recorded, decided := condition.Of(user.Status.Conditions, v1alpha1.ConditionMappingRecorded, user.Generation)
 	decided = decided && (recorded.Status == metav1.ConditionTrue || recorded.Reason != v1alpha1.ReasonPending)
-	switch refused := CheckDeclaration(user, cluster); {
+	refused := CheckDeclaration(user, cluster)
+	if unjudged(user, cluster) {
+		refused = append(refused, fmt.Errorf("it is older than KafkaCluster %s/%s, whose policy.grants is RBAC, so nobody was asked who declared it: delete it and apply it again", cluster.Namespace, cluster.Name))
+	}
+	switch {
 	case decided && recorded.Reason == v1alpha1.ReasonPrincipalConflict:
 		return othersPrincipal(recorded.Message)
 	case user.Spec.Suspend:
@@ -76,6 +90,12 @@ func Decide(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, admitted b
 	}
 	grants := Grants(user, cluster, facts)
 	return Decision{Managed: true, Grants: grants, Reason: v1alpha1.ReasonReady, Message: fmt.Sprintf("%d ACLs in force", len(grants))}
+}
+
+// unjudged tells whether the webhook could not ask for its author's rights when a KafkaUser was created, because there was no
+// KafkaCluster that says that they are needed.
+func unjudged(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster) bool {
+	return cluster.Spec.Policy.Grants == v1alpha1.GrantsRBAC && user.CreationTimestamp.Before(&cluster.CreationTimestamp)
 }
 
 // othersPrincipal decides of a user whose principal, and with it its ACLs, is another's.

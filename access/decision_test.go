@@ -90,6 +90,32 @@ func TestDecide(t *testing.T) {
 	}
 }
 
+// TestDecideOfUnjudged: a KafkaUser from before a KafkaCluster that asks for its author's rights is granted nothing more.
+func TestDecideOfUnjudged(t *testing.T) {
+	for name, test := range map[string]struct {
+		grants  v1alpha1.GrantsPolicy
+		created int64
+		hold    bool
+	}{
+		"open, older":     {v1alpha1.GrantsOpen, 99, false},
+		"RBAC, younger":   {v1alpha1.GrantsRBAC, 101, false},
+		"RBAC, as old":    {v1alpha1.GrantsRBAC, 100, false},
+		"RBAC, and older": {v1alpha1.GrantsRBAC, 99, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cluster := newCluster(v1alpha1.ClusterPolicy{Grants: test.grants})
+			cluster.CreationTimestamp = metav1.NewTime(time.Unix(100, 0))
+			user := newUser(func(s *v1alpha1.KafkaUserSpec) { s.Consume = []string{"payments"} })
+			user.CreationTimestamp = metav1.NewTime(time.Unix(test.created, 0))
+			user.Status.Conditions = []metav1.Condition{recorded(metav1.ConditionTrue, v1alpha1.ReasonReady, 1)}
+			got := Decide(user, cluster, true, Facts{})
+			if got.Hold != test.hold || (got.Reason == v1alpha1.ReasonInvalid) != test.hold {
+				t.Errorf("hold %t, %s: %s", got.Hold, got.Reason, got.Message)
+			}
+		})
+	}
+}
+
 // ledgered is a PrincipalMapping of kafka/kafka with its name, owner (namespace/name, or none), principal and verdict.
 func ledgered(name, owner, principal, verdict string) v1alpha1.PrincipalMapping {
 	m := v1alpha1.PrincipalMapping{

@@ -15,6 +15,8 @@ import (
 const (
 	maxBindingsPerRequest = 5000
 	maxFiltersPerRequest  = 100
+	// Each principal has at most a handful of quotas, each of which is a record.
+	maxQuotaChangesPerRequest = 1000
 )
 
 // Change is what leads from the bindings in Kafka to the desired ones. Carried out in order, Create before Delete, it

@@ -124,7 +124,10 @@ func answered(cluster string, code int16, message *string) error {
 func reasonOf(err error) string {
 	var refused *RefusedError
 	var invalid *InvalidClusterError
+	var claimed *ClaimedError
 	switch {
+	case errors.As(err, &claimed):
+		return v1alpha1.ReasonConflict
 	case errors.As(err, &refused), errors.Is(err, ErrPartial):
 		return v1alpha1.ReasonRefusedByBroker
 	case errors.As(err, &invalid):

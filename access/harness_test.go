@@ -59,6 +59,19 @@ type harness struct {
 	topics   *TopicController
 	cluster  types.NamespacedName
 	now      time.Time
+	// real tells that the Kafka is a real one, and says no to what it cannot mean.
+	real bool
+
+	identity  AdminTLS
+	bootstrap []string
+}
+
+// beside returns a harness for the Signet of another Kubernetes cluster with the same Kafka.
+func (h *harness) beside(kubernetes string) *harness {
+	h.t.Helper()
+	other := newHarness(h.t, h.identity, h.bootstrap)
+	other.users.Connections.kubernetes = kubernetes
+	return other
 }
 
 func newHarness(t *testing.T, identity AdminTLS, bootstrap []string) *harness {
@@ -85,8 +98,10 @@ func newHarness(t *testing.T, identity AdminTLS, bootstrap []string) *harness {
 		events:  events.NewFakeRecorder(10000),
 		cluster: client.ObjectKeyFromObject(cluster),
 		now:     time.Unix(1_800_000_000, 0),
+
+		identity: identity, bootstrap: bootstrap,
 	}
-	connections := NewConnections(identity)
+	connections := NewConnections(identity, "this-kubernetes")
 	clock := func() time.Time { return h.now }
 	h.users = &UserController{Client: h.api, Connections: connections, Events: h.events, Period: 5 * time.Minute, Now: clock}
 	h.clusters = &ClusterController{Client: h.api, Connections: connections, Events: h.events, Period: time.Minute, Now: clock}
@@ -201,6 +216,14 @@ func (h *harness) held(principal string) []Binding {
 	h.must(err)
 	slices.SortFunc(bindings, compare)
 	return bindings
+}
+
+// all returns every principal's bindings in Kafka, without the one by which Signet claims it.
+func (h *harness) all() []Binding {
+	h.t.Helper()
+	bindings, err := h.admin().Describe(h.ctx)
+	h.must(err)
+	return slices.DeleteFunc(bindings, func(b Binding) bool { return b.ResourceName == claimTopic })
 }
 
 // wantHeld holds that a principal has exactly these bindings, as soon as every broker knows.

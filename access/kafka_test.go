@@ -14,6 +14,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -77,6 +78,7 @@ func TestKafka(t *testing.T) {
 	b := kafkatest.Start(t, a, kafkatest.Options{Properties: kafkatest.Authorizer})
 	with := func(t *testing.T) *harness {
 		h := newHarness(t, &adminTLS{config: controllerTLS(t, a)}, []string{b.Address})
+		h.real = true
 		wipe(t, h)
 		return h
 	}
@@ -92,6 +94,8 @@ func TestKafka(t *testing.T) {
 	t.Run("UnknownTopicConfig", func(t *testing.T) { unknownTopicConfig(t, with(t)) })
 	t.Run("OneRefusedAmongMany", func(t *testing.T) { oneRefused(t, with(t)) })
 	t.Run("ThousandsOfACLs", func(t *testing.T) { thousands(t, with(t)) })
+	t.Run("Streams", func(t *testing.T) { streams(t, with(t), a, b) })
+	t.Run("QuotaSlowsDown", func(t *testing.T) { quotaSlowsDown(t, with(t), a, b) })
 	t.Run("ClientSeesExactlyItsTopics", func(t *testing.T) { clientStory(t, with(t), a, b) })
 	t.Run("NotASuperUser", func(t *testing.T) {
 		ordinary := clientOf(t, a, principal.UserSubject{Namespace: "shop", Name: "ordinary", Organization: "signet"})
@@ -208,6 +212,39 @@ func thousands(t *testing.T, h *harness) {
 		t.Error("still there")
 	}
 	h.wantSynced(other)
+}
+
+// throttled notes for how long a broker asks a client to be silent.
+type throttled struct{ longest atomic.Int64 }
+
+// OnBrokerThrottle implements kgo.HookBrokerThrottle.
+func (h *throttled) OnBrokerThrottle(_ kgo.BrokerMetadata, interval time.Duration, _ bool) {
+	h.longest.Store(max(h.longest.Load(), int64(interval)))
+}
+
+// quotaSlowsDown holds that a broker slows a producer down that has a quota, and no longer once it has none.
+func quotaSlowsDown(t *testing.T, h *harness, a *kafkatest.Authority, b *kafkatest.Broker) {
+	h.must(h.admin().CreateTopic(h.ctx, "payments", Topic{Partitions: 1, ReplicationFactor: 1}))
+	user := h.user("shop", "slow", v1alpha1.KafkaUserSpec{Produce: []string{"payments"}, Quotas: &v1alpha1.Quotas{ProducerByteRate: quantity("10k")}})
+	h.pass()
+	h.wantSynced(user)
+	identity := clientOf(t, a, principal.UserSubject{Namespace: "shop", Name: "slow", Organization: "signet"})
+	produce := func() time.Duration {
+		hook := &throttled{}
+		producer, err := kgo.NewClient(kgo.SeedBrokers(b.Address), kgo.DialTLSConfig(identity), kgo.WithHooks(hook), kgo.ProducerBatchCompression(kgo.NoCompression()))
+		h.must(err)
+		defer producer.Close()
+		h.must(producer.ProduceSync(h.ctx, &kgo.Record{Topic: "payments", Value: make([]byte, 200_000)}).FirstErr())
+		return time.Duration(hook.longest.Load())
+	}
+	if !h.eventually(func() bool { return produce() > 0 }) {
+		t.Error("a producer beyond its quota is not slowed down")
+	}
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Quotas = nil })
+	h.pass()
+	if !h.eventually(func() bool { return produce() == 0 }) {
+		t.Error("a producer is slowed down by a quota that is no more")
+	}
 }
 
 // clientStory runs a real client through what access means: no topics, exactly the granted one, produce and consume with

@@ -36,6 +36,9 @@ var scenarios = map[string]func(*testing.T, *harness){
 	"AbandonedPrincipal":                abandonedPrincipal,
 	"ManyUsers":                         manyUsers,
 	"ControllerEndsInBetween":           controllerEndsInBetween,
+	"Quotas":                            quotas,
+	"TwoSignets":                        twoSignets,
+	"FollowsTheModel":                   followsTheModel,
 	"Reachable":                         reachable,
 	"TopicLifecycle":                    topicLifecycle,
 	"TopicDeletion":                     topicDeletion,
@@ -418,8 +421,7 @@ func noPrincipalWithoutAServiceAccount(t *testing.T, h *harness) {
 			t.Errorf("message does not name the field: %s", c.Message)
 		}
 		h.eventually(func() bool {
-			all, err := h.admin().Describe(h.ctx)
-			return err == nil && len(all) == len(foreign)
+			return len(h.all()) == len(foreign)
 		})
 	}
 	h.pass()
@@ -559,8 +561,7 @@ func manyUsers(t *testing.T, h *harness) {
 		want += int(*user.Status.ACLs)
 	}
 	h.eventually(func() bool {
-		all, err := h.admin().Describe(h.ctx)
-		return err == nil && len(all) == want
+		return len(h.all()) == want
 	})
 }
 
@@ -581,6 +582,120 @@ func controllerEndsInBetween(t *testing.T, h *harness) {
 	h.users = &UserController{Client: h.api, Connections: h.users.Connections, Events: h.events, Period: 5 * time.Minute, Now: func() time.Time { return h.now }}
 	h.pass()
 	h.wantSynced(user)
+}
+
+// twoSignets holds that the second Signet of a Kafka changes nothing and names the first, until an administrator says that
+// the first is gone, which then is refused itself.
+func twoSignets(t *testing.T, h *harness) {
+	first := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(first)
+	held := h.held("User:shop.orders")
+	holder := "this-kubernetes:" + h.cluster.String()
+
+	other := h.beside("other-kubernetes")
+	second := other.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"refunds"}})
+	for range 2 {
+		other.fullPass()
+		if c := other.wantReason(second, v1alpha1.ReasonConflict); !strings.Contains(c.Message, v1alpha1.AnnotationTakeOver+"="+holder) {
+			t.Errorf("AccessSynced: %s", c.Message)
+		}
+	}
+	if c := other.ask(); c.Reason != v1alpha1.ReasonConflict {
+		t.Errorf("Reachable: %s: %s", c.Reason, c.Message)
+	}
+	h.wantHeld("User:shop.orders", held)
+
+	var cluster v1alpha1.KafkaCluster
+	other.must(other.api.Get(other.ctx, other.cluster, &cluster))
+	cluster.Annotations = map[string]string{v1alpha1.AnnotationTakeOver: holder}
+	other.must(other.api.Update(other.ctx, &cluster))
+	other.fullPass()
+	other.wantSynced(second)
+
+	h.admin().claimed = time.Time{} // it is looked at again after a while
+	h.edit(first, func(s *v1alpha1.KafkaUserSpec) { s.Produce = []string{"payments"} })
+	h.pass()
+	h.wantReason(first, v1alpha1.ReasonConflict)
+	other.wantSynced(second)
+}
+
+// quotas holds that Kafka has the quotas that are declared, or the cluster's default ones, that drift is repaired, that the
+// quotas of others are not touched, and that nothing is left of a user that is gone.
+func quotas(t *testing.T, h *harness) {
+	const me, byHand = "User:shop.orders", "User:by.hand"
+	want := func(principal string, want Quotas) {
+		t.Helper()
+		var got Quotas
+		if !h.eventually(func() bool {
+			held, err := h.admin().DescribeQuotas(h.ctx, principal)
+			h.must(err)
+			got = held[principal]
+			return maps.Equal(got, want)
+		}) {
+			t.Errorf("quotas of %s: %v, want %v", principal, got, want)
+		}
+	}
+	byHandQuotas := Quotas{producerByteRate: 7}
+	_, err := h.admin().AlterQuotas(h.ctx, []QuotaChange{{Principal: byHand, Set: byHandQuotas}})
+	h.must(err)
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}, Quotas: &v1alpha1.Quotas{ProducerByteRate: quantity("1Mi")}})
+	only := h.user("shop", "only", v1alpha1.KafkaUserSpec{Quotas: &v1alpha1.Quotas{ConsumerByteRate: quantity("1k")}})
+	h.pass()
+	h.wantSynced(user)
+	want(me, Quotas{producerByteRate: 1 << 20})
+	want("User:shop.only", Quotas{consumerByteRate: 1000})
+	h.wantSynced(only)
+	if !slices.Contains(only.Finalizers, Finalizer) {
+		t.Error("quotas without finalizer")
+	}
+
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) {
+		s.Quotas = &v1alpha1.Quotas{RequestPercentage: quantity("50"), ControllerMutationRate: quantity("500m")}
+	})
+	h.pass()
+	want(me, Quotas{requestPercentage: 50, controllerMutationRate: 0.5})
+
+	_, err = h.admin().AlterQuotas(h.ctx, []QuotaChange{{Principal: me, Set: Quotas{requestPercentage: 1, consumerByteRate: 1}, Remove: []string{controllerMutationRate}}})
+	h.must(err)
+	want(me, Quotas{requestPercentage: 1, consumerByteRate: 1})
+	h.fullPass()
+	want(me, Quotas{requestPercentage: 50, controllerMutationRate: 0.5})
+
+	var cluster v1alpha1.KafkaCluster
+	h.must(h.api.Get(h.ctx, h.cluster, &cluster))
+	cluster.Spec.Policy.DefaultQuotas = &v1alpha1.Quotas{RequestPercentage: quantity("20"), ProducerByteRate: quantity("2Mi")}
+	h.must(h.api.Update(h.ctx, &cluster))
+	h.fullPass()
+	want(me, Quotas{requestPercentage: 50, controllerMutationRate: 0.5, producerByteRate: 2 << 20})
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Quotas = nil })
+	h.pass()
+	want(me, Quotas{requestPercentage: 20, producerByteRate: 2 << 20})
+
+	h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Quotas = &v1alpha1.Quotas{ProducerByteRate: quantity("-1")} }) // the API server refuses it
+	h.pass()
+	if h.real {
+		c := h.wantReason(user, v1alpha1.ReasonRefusedByBroker)
+		if !strings.Contains(c.Message, "quotas of "+me) {
+			t.Errorf("AccessSynced: %s", c.Message)
+		}
+		h.wantHeld(me, sorted(Grants(user, &cluster, Facts{}))) // what is refused holds up nothing else
+	}
+
+	for _, u := range []*v1alpha1.KafkaUser{user, only} {
+		h.must(h.api.Get(h.ctx, client.ObjectKeyFromObject(u), u))
+		h.must(h.api.Delete(h.ctx, u))
+		h.users.backlog.add(h.cluster, client.ObjectKeyFromObject(u))
+	}
+	h.pass()
+	want(me, nil)
+	want("User:shop.only", nil)
+	if !h.gone(user) || !h.gone(only) {
+		t.Error("a deleted KafkaUser is still there")
+	}
+	want(byHand, byHandQuotas)
+	_, err = h.admin().AlterQuotas(h.ctx, []QuotaChange{{Principal: byHand, Remove: []string{producerByteRate}}})
+	h.must(err)
 }
 
 func reachable(t *testing.T, h *harness) {

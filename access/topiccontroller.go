@@ -167,6 +167,9 @@ func (r *TopicController) reconcile(ctx context.Context, topic *v1alpha1.KafkaTo
 	if err != nil {
 		return verdictOf(err)
 	}
+	if err := r.Connections.Claim(ctx, &cluster); err != nil {
+		return verdictOf(err)
+	}
 	if topic.DeletionTimestamp != nil {
 		if topic.Spec.DeletionPolicy != v1alpha1.DeletionDelete {
 			return r.release(ctx, topic, fmt.Sprintf("topic %s stays, as deletionPolicy says", topic.TopicName()))

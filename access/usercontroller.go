@@ -4,6 +4,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,7 +46,7 @@ const (
 	retryRefused = time.Minute
 )
 
-// UserController keeps the ACLs of KafkaUsers. It works in passes over one KafkaCluster: one reading of its ACLs, one
+// UserController keeps the ACLs and the quotas of KafkaUsers. It works in passes over one KafkaCluster: one reading of its ACLs, one
 // Diff for all users with changes, batches. A pass over all users, which also repairs drift, follows a start, a change of
 // the KafkaCluster (an annotation is enough) or of the cluster's reachability, and Period. It writes the condition
 // AccessSynced and status.acls, and keeps the Finalizer.
@@ -158,6 +159,9 @@ type subject struct {
 	// created and deleted count the bindings that the pass created and deleted.
 	created, deleted int
 	refused          []Refusal
+	// quotas were changed, or could not be.
+	quotasChanged bool
+	quotasRefused error
 }
 
 // pass does the work, or as much of it as can be done, and returns when to look at the cluster again. An error is the API
@@ -186,6 +190,9 @@ func (r *UserController) pass(ctx context.Context, key types.NamespacedName, w *
 	}
 	admin, err := r.Connections.Admin(&cluster)
 	if err != nil {
+		return r.fail(ctx, key, *w, subjects, err)
+	}
+	if err := r.Connections.Claim(ctx, &cluster); err != nil {
 		return r.fail(ctx, key, *w, subjects, err)
 	}
 	var mappings []v1alpha1.PrincipalMapping
@@ -225,7 +232,7 @@ func (r *UserController) pass(ctx context.Context, key types.NamespacedName, w *
 	}
 	wait := r.backlog.done(key, *w, r.Period, r.Now())
 	for _, s := range subjects {
-		if len(s.refused) > 0 {
+		if len(s.refused) > 0 || s.quotasRefused != nil {
 			r.backlog.add(key, client.ObjectKeyFromObject(s.user))
 			wait = min(wait, retryRefused)
 		}
@@ -355,7 +362,8 @@ func (r *UserController) guard(ctx context.Context, subjects []*subject, cluster
 	var mu sync.Mutex
 	postponed := map[*subject]bool{}
 	err := eachOf(ctx, subjects, func(ctx context.Context, s *subject) error {
-		if s.decision.Hold || len(s.decision.Grants) == 0 || controllerutil.ContainsFinalizer(s.user, Finalizer) {
+		nothing := len(s.decision.Quotas) == 0 && (s.decision.Hold || len(s.decision.Grants) == 0)
+		if nothing || controllerutil.ContainsFinalizer(s.user, Finalizer) {
 			return nil
 		}
 		err := r.setFinalizer(ctx, s, controllerutil.AddFinalizer)
@@ -396,6 +404,10 @@ func (r *UserController) synchronize(ctx context.Context, admin *Admin, cluster 
 	if len(managed) == 0 {
 		return nil, nil
 	}
+	// Whoever gets access is bounded by then.
+	if err := r.synchronizeQuotas(ctx, admin, cluster, byPrincipal, managed); err != nil {
+		return nil, err
+	}
 	bindings, err := admin.Describe(ctx, managed...)
 	if err != nil {
 		return nil, err
@@ -435,6 +447,34 @@ func (r *UserController) synchronize(ctx context.Context, admin *Admin, cluster 
 	return existing, err
 }
 
+// synchronizeQuotas makes Kafka hold the quotas of the managed principals, and none for those that are no user's.
+func (r *UserController) synchronizeQuotas(ctx context.Context, admin *Admin, cluster types.NamespacedName, byPrincipal map[string]*subject, managed []string) error {
+	existing, err := admin.DescribeQuotas(ctx, managed...)
+	if err != nil {
+		return err
+	}
+	desired := make(map[string]Quotas, len(managed))
+	for _, principal := range managed {
+		desired[principal] = nil
+		if s := byPrincipal[principal]; s != nil {
+			desired[principal] = s.decision.Quotas
+		}
+	}
+	changes := DiffQuotas(desired, existing, r.backlog.uncertainQuotas(cluster, existing, r.Now()))
+	if len(changes) == 0 {
+		return nil
+	}
+	refused, err := admin.AlterQuotas(ctx, changes)
+	r.backlog.wroteQuotas(cluster, changes, desired, refused, err != nil, r.Now())
+	for _, change := range changes {
+		if s := byPrincipal[change.Principal]; s != nil {
+			s.quotasRefused = refused[change.Principal]
+			s.quotasChanged = err == nil && s.quotasRefused == nil && !maps.Equal(existing[change.Principal], desired[change.Principal])
+		}
+	}
+	return err
+}
+
 // tally counts what became of the bindings that the user held and of those that it should hold.
 func (s *subject) tally(held, desired Bindings) {
 	refused := make(Bindings, len(s.refused))
@@ -462,7 +502,11 @@ func (r *UserController) settle(ctx context.Context, subjects []*subject, existi
 			r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "AccessChanged", "Synchronize",
 				"%d ACLs created, %d removed, %d refused for %s", s.created, s.deleted, len(s.refused), s.principal)
 		}
-		if s.user.DeletionTimestamp != nil && len(s.refused) == 0 {
+		if s.quotasChanged {
+			r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "QuotasChanged", "Synchronize",
+				"quotas of %s: %s", s.principal, cmp.Or(s.decision.Quotas.String(), "none"))
+		}
+		if s.user.DeletionTimestamp != nil && len(s.refused) == 0 && s.quotasRefused == nil {
 			if !controllerutil.ContainsFinalizer(s.user, Finalizer) {
 				return nil
 			}
@@ -480,6 +524,8 @@ func (r *UserController) settle(ctx context.Context, subjects []*subject, existi
 		if len(s.refused) > 0 {
 			want = metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefusedByBroker,
 				Message: (&PartialError{s.refused}).Error()}
+		} else if s.quotasRefused != nil {
+			want = metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefusedByBroker, Message: fmt.Sprintf("quotas of %s: %v", s.principal, s.quotasRefused)}
 		}
 		acls := s.user.Status.ACLs
 		if s.decision.Managed {

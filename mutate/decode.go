@@ -4,6 +4,10 @@
 package mutate
 
 import (
+	stdjson "encoding/json"
+	"fmt"
+	"strings"
+
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/json"
@@ -27,8 +31,10 @@ type seenPod struct {
 			FSGroup   *int64 `json:"fsGroup"`
 		} `json:"securityContext"`
 		Volumes []struct {
-			Name      string                        `json:"name"`
-			Projected *corev1.ProjectedVolumeSource `json:"projected"`
+			Name string `json:"name"`
+			// Projected is decoded where the name says that the volume may be Signet's: nearly every pod has another one, with
+			// the token of its service account.
+			Projected stdjson.RawMessage `json:"projected"`
 		} `json:"volumes"`
 		InitContainers []seenContainer `json:"initContainers"`
 		Containers     []seenContainer `json:"containers"`
@@ -69,7 +75,13 @@ func decodePod(text []byte) (*corev1.Pod, error) {
 	}
 	spec.Volumes = make([]corev1.Volume, len(seen.Spec.Volumes))
 	for i, v := range seen.Spec.Volumes {
-		spec.Volumes[i].Name, spec.Volumes[i].Projected = v.Name, v.Projected
+		spec.Volumes[i].Name = v.Name
+		if len(v.Projected) == 0 || !strings.HasPrefix(v.Name, volumePrefix) {
+			continue
+		}
+		if err := json.UnmarshalCaseSensitivePreserveInts(v.Projected, &spec.Volumes[i].Projected); err != nil {
+			return nil, fmt.Errorf("spec.volumes[%d].projected: %w", i, err)
+		}
 	}
 	spec.InitContainers, spec.Containers = containersOf(seen.Spec.InitContainers), containersOf(seen.Spec.Containers)
 	return pod, nil

@@ -4,6 +4,7 @@
 package mutate
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-logr/logr"
 	admissionv1 "k8s.io/api/admission/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -64,11 +66,21 @@ type Pods struct {
 
 var _ admission.Handler = &Pods{}
 
+// Webhook returns what serves the handler over HTTP.
+func (h *Pods) Webhook() *admission.Webhook {
+	// controller-runtime formats the values of a logger for every request; refused adds them to the lines that are written.
+	bare := func(base logr.Logger, _ *admission.Request) logr.Logger { return base }
+	return &admission.Webhook{Handler: h, LogConstructor: bare}
+}
+
 // Handle answers one request. It fails, for the API server to apply the webhook's failurePolicy, if the pod cannot be
 // decoded or the cache does not answer.
 func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Response {
 	defer h.Decisions.took(webhookPods, time.Now())
 	if req.Operation != admissionv1.Create || req.SubResource != "" {
+		return h.admit(req.Namespace, resultUnchanged, "")
+	}
+	if !h.ByWorkload && !mayDeclare(req.Object.Raw) {
 		return h.admit(req.Namespace, resultUnchanged, "")
 	}
 	pod, err := decodePod(req.Object.Raw)
@@ -129,8 +141,23 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 		result = resultMutated
 	}
 	response := h.admit(req.Namespace, result, reason)
-	response.Patches = mutation.Patch
+	if result == resultMutated {
+		patchType := admissionv1.PatchTypeJSONPatch
+		response.Patch, response.PatchType = mutation.Patch, &patchType
+	}
 	return response.WithWarnings(append(declaration.Warnings, mutation.Warnings...)...)
+}
+
+// mayDeclare tells whether the pod with this JSON may have an annotation of Signet's. Where the prefix of their keys is not
+// in the text it is in no key, but for one written with an escape that stands for one of its characters. Without a text
+// nothing can be said.
+func mayDeclare(pod []byte) bool {
+	for _, sign := range []string{v1alpha1.AnnotationPrefix, `\u`, `\/`} {
+		if bytes.Contains(pod, []byte(sign)) {
+			return true
+		}
+	}
+	return len(pod) == 0
 }
 
 func (h *Pods) admit(namespace, result string, reason Reason) admission.Response {
@@ -145,7 +172,8 @@ func (h *Pods) refused(ctx context.Context, req *admission.Request, pod *corev1.
 		return admission.Errored(http.StatusInternalServerError, err)
 	}
 	h.Decisions.countPod(req.Namespace, resultRefused, refusal.Reason)
-	logf.FromContext(ctx).Info("pod refused", "reason", refusal.Reason, "generateName", pod.GenerateName)
+	log := admission.DefaultLogConstructor(logf.FromContext(ctx), req)
+	log.Info("pod refused", "reason", refusal.Reason, "generateName", pod.GenerateName)
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil && h.Tell != nil && (req.DryRun == nil || !*req.DryRun) {
 		h.Tell(&corev1.ObjectReference{
 			APIVersion: owner.APIVersion, Kind: owner.Kind, Namespace: req.Namespace, Name: owner.Name, UID: owner.UID,

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
+	"github.com/go-logr/logr/funcr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	admissionv1 "k8s.io/api/admission/v1"
@@ -51,6 +52,17 @@ type cache struct {
 	users    map[client.ObjectKey]v1alpha1.KafkaUser
 	clusters map[client.ObjectKey]v1alpha1.KafkaCluster
 	mappings []v1alpha1.PrincipalMapping
+}
+
+// keep is the object as an informer keeps it.
+func keep[T any](t testing.TB, object *T) T {
+	t.Helper()
+	seen, err := Seen(object)
+	kept, ok := seen.(*T)
+	if err != nil || !ok {
+		t.Fatalf("of a %T the cache keeps a %T: %v", object, seen, err)
+	}
+	return *kept
 }
 
 func (c cache) List(_ context.Context, into client.ObjectList, opts ...client.ListOption) error {
@@ -128,19 +140,19 @@ func loadCache(t testing.TB) cache {
 			if err := yaml.UnmarshalStrict([]byte(document), &user); err != nil {
 				t.Fatal(err)
 			}
-			c.users[client.ObjectKeyFromObject(&user)] = user
+			c.users[client.ObjectKeyFromObject(&user)] = keep(t, &user)
 		case "KafkaCluster":
 			var cluster v1alpha1.KafkaCluster
 			if err := yaml.UnmarshalStrict([]byte(document), &cluster); err != nil {
 				t.Fatal(err)
 			}
-			c.clusters[client.ObjectKeyFromObject(&cluster)] = cluster
+			c.clusters[client.ObjectKeyFromObject(&cluster)] = keep(t, &cluster)
 		case "PrincipalMapping":
 			var mapping v1alpha1.PrincipalMapping
 			if err := yaml.UnmarshalStrict([]byte(document), &mapping); err != nil {
 				t.Fatal(err)
 			}
-			c.mappings = append(c.mappings, mapping)
+			c.mappings = append(c.mappings, keep(t, &mapping))
 		default:
 			t.Fatalf("cache.yaml: unexpected kind %q", kind.Kind)
 		}
@@ -175,7 +187,7 @@ type output struct {
 
 // webhook serves a handler the way controller-runtime's server does, and counts in a registry of its own.
 type webhook struct {
-	handler  *admission.Webhook
+	handler  http.Handler
 	registry *prometheus.Registry
 }
 
@@ -580,7 +592,8 @@ func TestFailures(t *testing.T) {
 		counted string
 	}{
 		"pods: the cache does not answer":      {podWebhook(t, silent{}, false), declared, 500, "1x pods failed Cache"},
-		"pods: not a pod":                      {podWebhook(t, silent{}, false), map[string]any{"spec": "none"}, 400, "1x pods failed Undecodable"},
+		"pods: not a pod":                      {podWebhook(t, silent{}, true), map[string]any{"spec": "none"}, 400, "1x pods failed Undecodable"},
+		"pods: a declaration, and not a pod":   {podWebhook(t, silent{}, false), map[string]any{"metadata": declared["metadata"], "spec": "none"}, 400, "1x pods failed Undecodable"},
 		"pods: no object":                      {podWebhook(t, silent{}, false), nil, 400, "1x pods failed Undecodable"},
 		"users: the cache does not answer":     {userWebhook(t, silent{}), map[string]any{}, 500, "1x kafkausers failed Cache"},
 		"users: not a KafkaUser":               {userWebhook(t, silent{}), []string{"x"}, 400, "1x kafkausers failed Undecodable"},
@@ -611,5 +624,154 @@ func TestUndeclaredPodsNeedNoCache(t *testing.T) {
 	response, _ := podWebhook(t, silent{}, false).post(t, input{Object: map[string]any{"metadata": map[string]any{}}})
 	if !response.Allowed {
 		t.Errorf("refused: %+v", response.Result)
+	}
+}
+
+// TestSkippedPodsDeclareNothing holds that a pod which is not even decoded declares nothing, however its JSON is written.
+func TestSkippedPodsDeclareNothing(t *testing.T) {
+	for text, want := range map[string]bool{
+		`{}`: false,
+		`{"metadata":{"name":"a","annotations":{"a":"b\\u","c":"d\n\"\t"}}}`:    true, // an escaped backslash before a u
+		`{"metadata":{"name":"a","annotations":{"a":"b","c":"d\n\"\t\\"}}}`:     false,
+		`{"metadata":{"annotations":{"kafka.signet.dev/user":"a"}}}`:            true,
+		`{"metadata":{"annotations":{"kafka.signet.dev\/user":"a"}}}`:           true,
+		`{"metadata":{"annotations":{"\u006bafka.signet.dev/user":"a"}}}`:       true,
+		`{"metadata":{"annotations":{"kafka\u002Esignet.dev\u002fuser":"a"}}}`:  true,
+		`{"metadata":{"annotations":{"kafka.signet.devil/user":"a"}}}`:          false,
+		`{"spec":{"containers":[{"args":["see kafka.signet.dev/user"]}]}}`:      true, // rather once too often
+		`{"metadata":{"annotations":{"KAFKA.signet.dev/user":"an other key"}}}`: false,
+		``: true,
+	} {
+		if got := mayDeclare([]byte(text)); got != want {
+			t.Errorf("%s: may declare %v, want %v", text, got, want)
+		}
+		holdSkipped(t, []byte(text))
+	}
+}
+
+// FuzzSkippedPods holds the same of any JSON.
+func FuzzSkippedPods(f *testing.F) {
+	addObjects(f, "testdata/pods/*.in.yaml")
+	f.Add([]byte(`{"metadata":{"annotations":{"kafka.signet.dev\/user":"a"}}}`))
+	f.Fuzz(holdSkipped)
+}
+
+func holdSkipped(t *testing.T, text []byte) {
+	if mayDeclare(text) {
+		return
+	}
+	pod, err := decodePod(text)
+	if err != nil {
+		return
+	}
+	if got, err := Declared(pod.Annotations, "shop", accountOf(pod)); err != nil || !reflect.DeepEqual(got, Declaration{}) {
+		t.Errorf("%s is skipped, and declares %+v (%v)", text, got, err)
+	}
+}
+
+// TestMutationAllocatesLittle bounds what the mutation of a pod with one container leaves to the garbage collector.
+func TestMutationAllocatesLittle(t *testing.T) {
+	handler := &Pods{Reader: loadCache(t), Check: access.CheckDeclaration, Decisions: NewDecisions()}
+	webhook := handler.Webhook()
+	allocations := func(annotations string) float64 {
+		request := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{UID: "1", Namespace: "shop", Operation: admissionv1.Create, Object: runtime.RawExtension{
+			Raw: []byte(`{"metadata":{"annotations":{` + annotations + `}},"spec":{"containers":[{"name":"app","env":[{"name":"A","value":"b"}]}]}}`),
+		}}}
+		mutated := annotations != ""
+		return testing.AllocsPerRun(100, func() {
+			if response := webhook.Handle(t.Context(), request); !response.Allowed || (len(response.Patch) > 0) != mutated {
+				t.Fatalf("%+v", response)
+			}
+		})
+	}
+	if got := allocations(`"kafka.signet.dev/user":"orders"`); got > 200 {
+		t.Errorf("a mutation makes %v allocations, want at most 200", got)
+	}
+	if got := allocations(""); got > 20 {
+		t.Errorf("a pod that declares nothing makes %v allocations: it is decoded", got)
+	}
+}
+
+// TestRefusalIsLogged holds that a refusal's line names the request and holds nothing that the pod's author wrote, and that
+// an admitted pod makes no line.
+func TestRefusalIsLogged(t *testing.T) {
+	var lines []string
+	log := funcr.New(func(_, args string) { lines = append(lines, args) }, funcr.Options{})
+	handler, err := admission.StandaloneWebhook((&Pods{Reader: loadCache(t), Decisions: NewDecisions()}).Webhook(), admission.StandaloneOptions{Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &webhook{handler: handler}
+	var in input
+	pod := func(annotation string) map[string]any {
+		return map[string]any{
+			"metadata": map[string]any{"generateName": "web-", "annotations": map[string]any{annotation: "orders"}},
+			"spec":     map[string]any{"containers": []any{map[string]any{"name": "app", "env": []any{map[string]any{"name": "A", "value": "hunter2"}}}}},
+		}
+	}
+	in.Object = pod("kafka.signet.dev/user")
+	w.post(t, in)
+	if len(lines) > 0 {
+		t.Errorf("an admitted pod is logged: %q", lines)
+	}
+	in.Object = pod("kafka.signet.dev/usre")
+	w.post(t, in)
+	if len(lines) != 1 {
+		t.Fatalf("%d lines: %q", len(lines), lines)
+	}
+	for _, want := range []string{`"namespace"="shop"`, `"requestID"="42"`, `"reason"="UnknownAnnotation"`, `"generateName"="web-"`} {
+		if !strings.Contains(lines[0], want) {
+			t.Errorf("%s lacks %s", lines[0], want)
+		}
+	}
+	if strings.Contains(lines[0], "hunter2") || strings.Contains(lines[0], "usre") {
+		t.Errorf("the line holds what is in the pod: %s", lines[0])
+	}
+}
+
+// TestSeen holds that the cache drops what it need not hold, and leaves other objects whole. That the handlers miss nothing
+// of what it drops is what all other tests show: their cache is filled through it.
+func TestSeen(t *testing.T) {
+	fields := []metav1.ManagedFieldsEntry{{Manager: "kubectl"}}
+	about := metav1.ObjectMeta{
+		Namespace: "shop", Name: "orders", UID: "1", ResourceVersion: "2", ManagedFields: fields,
+		Labels: map[string]string{"team": "shop", v1alpha1.LabelDeclaredBy: v1alpha1.DeclaredByPods}, Annotations: map[string]string{"a": "b"}, Finalizers: []string{"a/b"},
+	}
+	conditions := []metav1.Condition{
+		{Type: v1alpha1.ConditionCertificateReady, Status: metav1.ConditionTrue, Reason: "Ready", Message: "long"},
+		{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Suspended", Message: "longer"},
+	}
+	for name, test := range map[string]struct{ object, want any }{
+		"KafkaUser": {
+			&v1alpha1.KafkaUser{
+				ObjectMeta: about,
+				Spec:       v1alpha1.KafkaUserSpec{ClusterRef: v1alpha1.ClusterReference{Name: "kafka"}, Suspend: true, Consume: []string{"a"}, ExternalSubjects: []string{"CN=a"}},
+				Status:     v1alpha1.KafkaUserStatus{Principal: "User:shop.orders", Delivery: v1alpha1.DeliverySecret, SignerName: "s", Conditions: conditions},
+			},
+			&v1alpha1.KafkaUser{
+				ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders", UID: "1", ResourceVersion: "2", Labels: map[string]string{v1alpha1.LabelDeclaredBy: v1alpha1.DeclaredByPods}},
+				Spec:       v1alpha1.KafkaUserSpec{ClusterRef: v1alpha1.ClusterReference{Name: "kafka"}, Suspend: true},
+				Status: v1alpha1.KafkaUserStatus{Delivery: v1alpha1.DeliverySecret, SignerName: "s", Conditions: []metav1.Condition{
+					{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Suspended"},
+				}},
+			},
+		},
+		"PrincipalMapping": {
+			&v1alpha1.PrincipalMapping{ObjectMeta: about, Spec: v1alpha1.PrincipalMappingSpec{Principal: "User:a"}, Status: v1alpha1.PrincipalMappingStatus{Conditions: conditions}},
+			&v1alpha1.PrincipalMapping{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders", UID: "1", ResourceVersion: "2"}, Spec: v1alpha1.PrincipalMappingSpec{Principal: "User:a"}},
+		},
+		"another kind": {
+			&v1alpha1.KafkaCluster{ObjectMeta: metav1.ObjectMeta{Name: "kafka", ManagedFields: fields}, Spec: v1alpha1.KafkaClusterSpec{SuperUsers: []string{"User:a"}}},
+			&v1alpha1.KafkaCluster{ObjectMeta: metav1.ObjectMeta{Name: "kafka"}, Spec: v1alpha1.KafkaClusterSpec{SuperUsers: []string{"User:a"}}},
+		},
+		"no object": {"orders", "orders"},
+	} {
+		got, err := Seen(test.object)
+		if err != nil || !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: keeps %+v (%v), want %+v", name, got, err, test.want)
+		}
+		if again, err := Seen(got); err != nil || !reflect.DeepEqual(again, test.want) {
+			t.Errorf("%s: a second time keeps %+v (%v)", name, again, err)
+		}
 	}
 }

@@ -4,11 +4,13 @@
 package mutate
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
-	"gomodules.xyz/jsonpatch/v2"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 
@@ -19,8 +21,8 @@ import (
 
 // Mutation is what happens to a pod that is admitted.
 type Mutation struct {
-	// Patch holds JSON Patch operations (RFC 6902), all of them "add"; none if the pod has everything.
-	Patch []jsonpatch.Operation
+	// Patch is a JSON Patch (RFC 6902), all of whose operations are "add"; nil if the pod has everything.
+	Patch json.RawMessage
 	// Warnings are for whoever made the pod.
 	Warnings []string
 	// Waits tells that a KafkaUser of the pod is not ready; the kubelet starts no container before its files exist.
@@ -28,7 +30,7 @@ type Mutation struct {
 }
 
 // Mutate decides what the pod in the namespace gets for the KafkaUsers of its declaration, in their order. A KafkaUser
-// that is not in users does not exist yet. The error is a *Refusal.
+// that is not in users does not exist yet. The error is a *Refusal, but for types of the API that cannot be encoded.
 //
 // The check of the service account catches mistakes; what keeps other pods of the namespace from a KafkaUser's key is
 // who may create pods and read Secrets there.
@@ -60,6 +62,10 @@ func Mutate(pod *corev1.Pod, namespace string, declaration Declaration, users ma
 	if err := m.addLabel(pod, declaration.Inline); err != nil {
 		return Mutation{}, err
 	}
+	gets, err := containerAdditions(declared)
+	if err != nil {
+		return Mutation{}, err
+	}
 	var withheld []string
 	for _, list := range []struct {
 		path       string
@@ -70,11 +76,11 @@ func Mutate(pod *corev1.Pod, namespace string, declaration Declaration, users ma
 			if !isChosen(declaration.Containers, c) {
 				continue
 			}
-			path := fmt.Sprintf("%s/%d", list.path, i)
-			if err := m.addMounts(path, c, declared); err != nil {
+			path := list.path + "/" + strconv.Itoa(i)
+			if err := m.addMounts(path, c, gets.mounts); err != nil {
 				return Mutation{}, err
 			}
-			if m.addEnvironment(path, c, declared[0]) {
+			if m.addEnvironment(path, c, gets.variables) {
 				withheld = append(withheld, c.Name)
 			}
 		}
@@ -155,29 +161,99 @@ func (m *Mutation) addLabel(pod *corev1.Pod, inline *declare.Inline) error {
 		return refuse(ReasonInline, "label %s is %.70q, and the annotations declare access for KafkaUser %s: remove the label, which is Signet's", v1alpha1.LabelInline, value, inline.User)
 	case there:
 	case len(pod.Labels) == 0:
-		m.add("/metadata/labels", map[string]string{v1alpha1.LabelInline: inline.User})
+		text, err := json.Marshal(map[string]string{v1alpha1.LabelInline: inline.User})
+		if err != nil {
+			return fmt.Errorf("encode the labels: %w", err)
+		}
+		m.add("/metadata/labels", text)
 	default:
-		m.add("/metadata/labels/"+strings.ReplaceAll(v1alpha1.LabelInline, "/", "~1"), inline.User)
+		text, err := json.Marshal(inline.User)
+		if err != nil {
+			return fmt.Errorf("encode the label: %w", err)
+		}
+		m.add("/metadata/labels/"+strings.ReplaceAll(v1alpha1.LabelInline, "/", "~1"), text)
 	}
 	return nil
 }
 
-func (m *Mutation) add(path string, value any) {
-	m.Patch = append(m.Patch, jsonpatch.NewOperation("add", path, value))
+// add writes an operation into the patch. The path has no character that a JSON string escapes; the value is JSON.
+//
+// The patch is text from the start: as operations whose values are types of the API it would pass through encoding/json
+// several times, for each container anew, which was most of what a mutation cost.
+func (m *Mutation) add(path string, value []byte) {
+	if len(m.Patch) == 0 {
+		m.Patch = append(make([]byte, 0, 2048), '[')
+	} else {
+		m.Patch[len(m.Patch)-1] = ','
+	}
+	m.Patch = append(m.Patch, `{"op":"add","path":"`...)
+	m.Patch = append(m.Patch, path...)
+	m.Patch = append(m.Patch, `","value":`...)
+	m.Patch = append(m.Patch, value...)
+	m.Patch = append(m.Patch, "}]"...)
 }
 
-// extend adds elements to the list at path that has this length now. An empty list may be absent, null or [] in the
-// pod's JSON; adding the whole member is right for all three.
-func extend[T any](m *Mutation, path string, length int, elements []T) {
+// extend adds elements, each JSON, to the list at path that has this length now. An empty list may be absent, null or []
+// in the pod's JSON; adding the whole member is right for all three.
+func (m *Mutation) extend(path string, length int, elements [][]byte) {
 	switch {
 	case len(elements) == 0:
 	case length == 0:
-		m.add(path, elements)
+		m.add(path, slices.Concat([]byte("["), bytes.Join(elements, []byte(",")), []byte("]")))
 	default:
 		for _, element := range elements {
 			m.add(path+"/-", element)
 		}
 	}
+}
+
+// encode returns the JSON of each value.
+func encode[T any](values []T) ([][]byte, error) {
+	texts := make([][]byte, len(values))
+	for i := range values {
+		text, err := json.Marshal(&values[i])
+		if err != nil {
+			return nil, fmt.Errorf("encode %T: %w", values[i], err)
+		}
+		texts[i] = text
+	}
+	return texts, nil
+}
+
+// additions are what a container gets, in JSON, which is written once for all containers of a pod.
+type additions struct {
+	mounts    []addition // by the name of the KafkaUser
+	variables []addition // by their own names
+}
+
+type addition struct {
+	name string
+	text []byte
+}
+
+// containerAdditions returns the mounts of all users, and the variables of the first one.
+func containerAdditions(users []string) (additions, error) {
+	variables := clientconfig.Environment(users[0])
+	mounts := make([]corev1.VolumeMount, len(users))
+	for i, user := range users {
+		mounts[i] = mount(user)
+	}
+	variableTexts, err := encode(variables)
+	if err != nil {
+		return additions{}, err
+	}
+	mountTexts, err := encode(mounts)
+	if err != nil {
+		return additions{}, err
+	}
+	var a additions
+	for i, text := range mountTexts {
+		a.mounts = append(a.mounts, addition{users[i], text})
+	}
+	for i, text := range variableTexts {
+		a.variables = append(a.variables, addition{variables[i].Name, text})
+	}
+	return a, nil
 }
 
 func (m *Mutation) addVolumes(spec *corev1.PodSpec, declaration Declaration, users map[string]*v1alpha1.KafkaUser) error {
@@ -193,30 +269,34 @@ func (m *Mutation) addVolumes(spec *corev1.PodSpec, declaration Declaration, use
 			return refuse(ReasonVolumeName, "volume %s has the name that Signet needs for KafkaUser %s, and other content: give yours another name", VolumeName(user), user)
 		}
 	}
-	extend(m, "/spec/volumes", len(spec.Volumes), missing)
+	texts, err := encode(missing)
+	if err != nil {
+		return err
+	}
+	m.extend("/spec/volumes", len(spec.Volumes), texts)
 	return nil
 }
 
-func (m *Mutation) addMounts(path string, c *corev1.Container, users []string) error {
-	var missing []corev1.VolumeMount
-	for _, user := range users {
-		found, err := mounted(c, user)
+func (m *Mutation) addMounts(path string, c *corev1.Container, mounts []addition) error {
+	var missing [][]byte
+	for _, mount := range mounts {
+		found, err := mounted(c, mount.name)
 		if err != nil {
 			return err
 		}
 		if !found {
-			missing = append(missing, mount(user))
+			missing = append(missing, mount.text)
 		}
 	}
-	extend(m, path+"/volumeMounts", len(c.VolumeMounts), missing)
+	m.extend(path+"/volumeMounts", len(c.VolumeMounts), missing)
 	return nil
 }
 
-// addEnvironment adds the user's variables that the container does not set itself, and tells whether it withheld some
+// addEnvironment adds those of the variables that the container does not set itself, and tells whether it withheld some
 // because the container's envFrom may set them: env wins over envFrom, and what is in there cannot be seen here.
 //
 // Servers and protocol go together: the protocol of Signet's listener beside other servers would be wrong.
-func (m *Mutation) addEnvironment(path string, c *corev1.Container, user string) (withheld bool) {
+func (m *Mutation) addEnvironment(path string, c *corev1.Container, variables []addition) (withheld bool) {
 	set := func(name string) bool {
 		return slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == name })
 	}
@@ -229,16 +309,16 @@ func (m *Mutation) addEnvironment(path string, c *corev1.Container, user string)
 		}
 		return test(name)
 	}
-	var missing []corev1.EnvVar
-	for _, variable := range clientconfig.Environment(user) {
+	var missing [][]byte
+	for _, variable := range variables {
 		switch {
-		case either(set, variable.Name):
-		case either(mayBeSet, variable.Name):
+		case either(set, variable.name):
+		case either(mayBeSet, variable.name):
 			withheld = true
 		default:
-			missing = append(missing, variable)
+			missing = append(missing, variable.text)
 		}
 	}
-	extend(m, path+"/env", len(c.Env), missing)
+	m.extend(path+"/env", len(c.Env), missing)
 	return withheld
 }

@@ -46,6 +46,8 @@ const (
 	ReasonWaits Reason = "Waits"
 	// ReasonUndecodable: the object in the request could not be read.
 	ReasonUndecodable Reason = "Undecodable"
+	// ReasonAuthorizer: the API server did not say what the author of a KafkaUser may do.
+	ReasonAuthorizer Reason = "Authorizer"
 	// ReasonCache: the informer cache did not answer.
 	ReasonCache Reason = "Cache"
 )

@@ -73,6 +73,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.PrincipalMappingSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PrincipalMappingStatus"):
 		return &apiv1alpha1.PrincipalMappingStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Quotas"):
+		return &apiv1alpha1.QuotasApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RotationStatus"):
 		return &apiv1alpha1.RotationStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("SecretReference"):

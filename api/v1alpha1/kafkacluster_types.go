@@ -211,6 +211,27 @@ type ClusterPolicy struct {
 	// +kubebuilder:default=Refuse
 	InlineDeclarations InlinePolicy `json:"inlineDeclarations,omitempty"`
 
+	// Grants says who may declare which topic in KafkaUsers: Open (default) lets whoever may write KafkaUsers in a namespace
+	// declare what the rest of this policy permits; RBAC asks in addition for the verb consume, produce or administer on
+	// kafkatopics of the topic's name, in this object's namespace or, for topics that start with "<namespace>-", in the
+	// KafkaUser's. It judges what is declared from then on, by whoever applies it; of a KafkaUser that Signet makes of pods it
+	// is their service account that needs the right.
+	// +optional
+	// +kubebuilder:default=Open
+	Grants GrantsPolicy `json:"grants,omitempty"`
+
+	// UsersFromRBAC says whether service accounts get KafkaUsers by Kubernetes RBAC alone: Derive makes one, of the account's
+	// name, for each service account that has the verb consume, produce or administer on kafkatopics in this object's
+	// namespace or in all, keeps it as the rules say, and removes it with them; default Ignore.
+	// +optional
+	// +kubebuilder:default=Ignore
+	UsersFromRBAC RBACPolicy `json:"usersFromRBAC,omitempty"`
+
+	// DefaultQuotas are the quotas of every KafkaUser of this cluster that sets none of its own. They are set for each user's
+	// principal: nobody else is bounded by them.
+	// +optional
+	DefaultQuotas *Quotas `json:"defaultQuotas,omitempty"`
+
 	// AdminTopicExemptions are topic names, or prefixes with a trailing *, that a KafkaUser may list under admin
 	// although they do not start with "<namespace>-".
 	// +optional
@@ -219,6 +240,28 @@ type ClusterPolicy struct {
 	// +listType=set
 	AdminTopicExemptions []string `json:"adminTopicExemptions,omitempty"`
 }
+
+// GrantsPolicy says who may declare which topic.
+// +kubebuilder:validation:Enum=Open;RBAC
+type GrantsPolicy string
+
+const (
+	// GrantsOpen is whoever may write KafkaUsers.
+	GrantsOpen GrantsPolicy = "Open"
+	// GrantsRBAC is whoever has the verb on the topic, too.
+	GrantsRBAC GrantsPolicy = "RBAC"
+)
+
+// RBACPolicy says whether Kubernetes RBAC makes KafkaUsers.
+// +kubebuilder:validation:Enum=Ignore;Derive
+type RBACPolicy string
+
+const (
+	// UsersFromRBACIgnore makes none.
+	UsersFromRBACIgnore RBACPolicy = "Ignore"
+	// UsersFromRBACDerive makes one for each service account that has a verb on topics.
+	UsersFromRBACDerive RBACPolicy = "Derive"
+)
 
 // InlinePolicy says whether pods may declare access in their annotations.
 // +kubebuilder:validation:Enum=Refuse;Allow

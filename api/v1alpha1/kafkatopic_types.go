@@ -15,6 +15,8 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Topic",type=string,JSONPath=`.status.topic`
 // +kubebuilder:printcolumn:name="Partitions",type=integer,JSONPath=`.status.partitions`
+// +kubebuilder:printcolumn:name="Consumers",type=integer,JSONPath=`.status.consumerCount`
+// +kubebuilder:printcolumn:name="Producers",type=integer,JSONPath=`.status.producerCount`
 // +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterRef.name`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -99,6 +101,23 @@ type KafkaTopicStatus struct {
 	// +optional
 	// +listType=set
 	AppliedConfig []string `json:"appliedConfig,omitempty"`
+
+	// Consumers are the KafkaUsers, as <namespace>/<name>, that may consume the topic by their declaration and whose access is
+	// in force; of more than 100 the first by name.
+	// +optional
+	// +listType=set
+	Consumers []string `json:"consumers,omitempty"`
+
+	// Producers are the KafkaUsers that may produce to it, alike.
+	// +optional
+	// +listType=set
+	Producers []string `json:"producers,omitempty"`
+
+	// ConsumerCount and ProducerCount are how many there are.
+	// +optional
+	ConsumerCount int32 `json:"consumerCount,omitempty"`
+	// +optional
+	ProducerCount int32 `json:"producerCount,omitempty"`
 
 	// Conditions: Ready.
 	// +optional

@@ -99,6 +99,10 @@ type KafkaUserSpec struct {
 	// +kubebuilder:validation:items:Pattern=`^(\*|[^*\s][^*\r\n]*\*?)$`
 	// +listType=set
 	ConsumerGroups []string `json:"consumerGroups,omitempty"`
+
+	// Quotas bound what the user may use of the brokers; each that is not set is the KafkaCluster's policy.defaultQuotas.
+	// +optional
+	Quotas *Quotas `json:"quotas,omitempty"`
 }
 
 // Workload says whose pods a KafkaUser is for.

@@ -30,13 +30,19 @@ const (
 	AnnotationCluster        = "kafka.signet.dev/cluster"
 )
 
+// AnnotationTakeOver on a KafkaCluster says that the Signet of this name, which its Kafka says it is administered by, is gone:
+// the condition Reachable has the name.
+const AnnotationTakeOver = "kafka.signet.dev/take-over"
+
 // LabelInline is on each pod that declares access in its annotations: the name of the KafkaUser that is made of it.
 const LabelInline = "kafka.signet.dev/inline"
 
-// LabelDeclaredBy is on KafkaUsers that Signet made: DeclaredByPods of pods' annotations.
+// LabelDeclaredBy is on KafkaUsers that Signet made: DeclaredByPods of pods' annotations, DeclaredByRBAC of what Kubernetes
+// RBAC lets a service account do with topics.
 const (
 	LabelDeclaredBy = "kafka.signet.dev/declared-by"
 	DeclaredByPods  = "pods"
+	DeclaredByRBAC  = "rbac"
 )
 
 // LabelInject on a namespace: InjectDisabled keeps all of its pods untouched; in one with InjectEnabled a pod that a

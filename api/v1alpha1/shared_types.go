@@ -3,6 +3,8 @@
 
 package v1alpha1
 
+import "k8s.io/apimachinery/pkg/api/resource"
+
 // ClusterReference names a KafkaCluster.
 type ClusterReference struct {
 	// Name of the KafkaCluster.
@@ -71,4 +73,32 @@ type KeyReference struct {
 	// +optional
 	// +kubebuilder:default=ca.crt
 	Key string `json:"key,omitempty"`
+}
+
+// Quotas bound what a user may use of each broker, and of the controller. A client that would use more is slowed down, not
+// refused. What is not set is not bounded here: the brokers' own default counts, if they have one.
+type Quotas struct {
+	// ProducerByteRate is how many bytes a second the user may produce to each broker, such as 10Mi (KIP-13).
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self > 0 : quantity(self).isGreaterThan(quantity('0'))",message="producerByteRate must be greater than 0"
+	// +kubebuilder:validation:XValidation:rule="type(self) == int || quantity(self).isInteger()",message="producerByteRate must be a whole number of bytes"
+	ProducerByteRate *resource.Quantity `json:"producerByteRate,omitempty"`
+
+	// ConsumerByteRate is how many bytes a second the user may fetch from each broker, such as 10Mi (KIP-13).
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self > 0 : quantity(self).isGreaterThan(quantity('0'))",message="consumerByteRate must be greater than 0"
+	// +kubebuilder:validation:XValidation:rule="type(self) == int || quantity(self).isInteger()",message="consumerByteRate must be a whole number of bytes"
+	ConsumerByteRate *resource.Quantity `json:"consumerByteRate,omitempty"`
+
+	// RequestPercentage is how much of each broker's time the user may take, in percent of one of its threads: 200 is two
+	// threads (KIP-124).
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self > 0 : quantity(self).isGreaterThan(quantity('0'))",message="requestPercentage must be greater than 0"
+	RequestPercentage *resource.Quantity `json:"requestPercentage,omitempty"`
+
+	// ControllerMutationRate is how many partitions a second the user may create or delete, over all of the cluster; 500m is
+	// one in two seconds (KIP-599).
+	// +optional
+	// +kubebuilder:validation:XValidation:rule="type(self) == int ? self > 0 : quantity(self).isGreaterThan(quantity('0'))",message="controllerMutationRate must be greater than 0"
+	ControllerMutationRate *resource.Quantity `json:"controllerMutationRate,omitempty"`
 }

@@ -369,8 +369,9 @@ func describe(t *testing.T, s *stack.Stack, namespace string) (state string, com
 			decided++
 		}
 	}
-	// KafkaUser: 4 conditions, KafkaCluster: 3, PrincipalMapping: 1, once the last of each is what it will be.
-	return b.String(), decided >= 8 && strings.Contains(b.String(), "MappingRecorded True Ready") && strings.Contains(b.String(), "AccessSynced False Unreachable") &&
+	// KafkaUser: 4 conditions, KafkaCluster: 3, PrincipalMapping: 1, once the last of each is what it will be, and the brokers'
+	// mapping file has the KafkaUser.
+	return b.String(), decided >= 8 && strings.Contains(b.String(), fmt.Sprintf("%q: ", "CN=orders,OU="+namespace+",O=signet")) && strings.Contains(b.String(), "MappingRecorded True Ready") && strings.Contains(b.String(), "AccessSynced False Unreachable") &&
 		strings.Count(b.String(), "  Ready False Unreachable") == 2 && // of the KafkaUser and of the KafkaCluster
 		strings.Contains(b.String(), "Certificate orders-kafka-tls") && strings.Contains(b.String(), "ConfigMap orders-kafka-trust") && strings.Contains(b.String(), "ConfigMap kafka-signet-broker") && strings.Contains(b.String(), "ConfigMap orders-kafka-client")
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/selection"
@@ -130,6 +132,9 @@ func managerOptions(o options) ctrl.Options {
 			ByObject: map[client.Object]cache.ByObject{
 				&corev1.ConfigMap{}: {Label: labels.SelectorFromSet(labels.Set{certs.LabelManagedBy: certs.ManagedBy})},
 				&corev1.Node{}:      {Transform: certs.OnlyKubeletVersion},
+				// Of roles only what they say of topics.
+				&rbacv1.Role{}:        {Transform: declare.OnlyTopicRules},
+				&rbacv1.ClusterRole{}: {Transform: declare.OnlyTopicRules},
 				// Of Pods only those that declare access themselves, and of these their declaration.
 				&corev1.Pod{}: {Label: inlinePods(), Transform: declare.OnlyDeclaration},
 			},
@@ -162,7 +167,11 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 	authorities := certs.NewAuthorities(named, live, c, o.namespace)
 	signers := issuer.NewSigners(named, authorities)
 	own := issuer.NewOwnCertificates(named, authorities, signers, log.WithName("audit"), now)
-	connections := access.NewConnections(own)
+	var system corev1.Namespace
+	if err := live.Get(context.Background(), client.ObjectKey{Name: metav1.NamespaceSystem}, &system); err != nil {
+		return fmt.Errorf("read namespace %s: %w", metav1.NamespaceSystem, err)
+	}
+	connections := access.NewConnections(own, string(system.UID))
 	brokers := o.brokers
 	if brokers == nil {
 		brokers = connections
@@ -215,6 +224,8 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 		&access.ClusterController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: 30 * time.Second, Now: now},
 		&access.UserController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
 		&access.TopicController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
+		&access.TopicUsersController{Client: c},
+		&declare.Roles{Client: c, Check: access.CheckDeclaration, Recorder: mgr.GetEventRecorder("signet-declare")},
 		&declare.Pods{Client: c, Live: live, Recorder: mgr.GetEventRecorder("signet-declare")},
 		&readiness.Users{Client: c, Now: now},
 		&readiness.Clusters{Client: c, Now: now},

@@ -73,7 +73,7 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 		Cache: cache.Options{
 			// A kind that no informer holds is a mistake in the code, and must not become a call in the admission path.
 			ReaderFailOnMissingInformer: true,
-			DefaultTransform:            cache.TransformStripManagedFields(),
+			DefaultTransform:            mutate.Seen,
 			// The handlers only read, so they share the cache's objects.
 			DefaultUnsafeDisableDeepCopy: &shared,
 		},
@@ -109,8 +109,8 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 	}
 	server := mgr.GetWebhookServer()
 	// controller-runtime bounds a request's body to 7 MiB, several times what the API server accepts of its clients.
-	server.Register(mutate.PathPods, &admission.Webhook{Handler: pods(false)})
-	server.Register(mutate.PathWorkloadPods, &admission.Webhook{Handler: pods(true)})
+	server.Register(mutate.PathPods, pods(false).Webhook())
+	server.Register(mutate.PathWorkloadPods, pods(true).Webhook())
 	server.Register(mutate.PathKafkaUsers, &admission.Webhook{Handler: mutate.NewKafkaUsers(mgr.GetCache(), rules, decisions)})
 	server.Register(mutate.PathPrincipalMappings, &admission.Webhook{Handler: mutate.NewPrincipalMappings(mgr.GetCache(), principal.Refused, decisions)})
 

@@ -152,12 +152,8 @@ type process struct {
 
 // startController starts Signet's controller as its image does, with metrics at an address of the host.
 func (p *plane) startController(ctx context.Context) (*process, error) {
-	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	address, err := freeAddress(ctx)
 	if err != nil {
-		return nil, err
-	}
-	address := listener.Addr().String()
-	if err := listener.Close(); err != nil {
 		return nil, err
 	}
 	running, err := p.start(ctx, p.controller, "--metrics-bind-address="+address, "--health-probe-bind-address=0")
@@ -166,6 +162,15 @@ func (p *plane) startController(ctx context.Context) (*process, error) {
 	}
 	running.metrics = "http://" + address + "/metrics"
 	return running, nil
+}
+
+// freeAddress is one of the host that nobody listens on.
+func freeAddress(ctx context.Context) (string, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return listener.Addr().String(), listener.Close()
 }
 
 // start runs a command until stop, or until this process ends.

@@ -55,7 +55,7 @@ func (n population) measure(ctx context.Context, only string, out io.Writer) (er
 	}
 	defer func() { err = errors.Join(err, controller.stop()) }()
 	begin := time.Now()
-	if err := n.make(ctx, p); err != nil {
+	if err := n.make(ctx, p, nil); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "%d KafkaUsers after %s\n", n, time.Since(begin).Round(time.Second))
@@ -122,7 +122,8 @@ func (n population) measure(ctx context.Context, only string, out io.Writer) (er
 	return nil
 }
 
-func (n population) make(ctx context.Context, p *plane) error {
+// make makes the KafkaUsers, and does with each what then says, if it is not nil.
+func (n population) make(ctx context.Context, p *plane, then func(context.Context, *v1alpha1.KafkaUser) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 	name := func(i int) string { return fmt.Sprintf("team-%d", i%userNamespaces) }
@@ -133,13 +134,17 @@ func (n population) make(ctx context.Context, p *plane) error {
 	}
 	for i := range int(n) {
 		group.Go(func() error {
-			return p.client.Create(ctx, &v1alpha1.KafkaUser{
+			user := &v1alpha1.KafkaUser{
 				ObjectMeta: metav1.ObjectMeta{Namespace: name(i), Name: fmt.Sprintf("user-%d", i)},
 				Spec: v1alpha1.KafkaUserSpec{
 					ClusterRef: v1alpha1.ClusterReference{Namespace: "kafka", Name: "kafka"},
 					Consume:    []string{"orders", "payments"}, Produce: []string{"audit"},
 				},
-			})
+			}
+			if err := p.client.Create(ctx, user); err != nil || then == nil {
+				return err
+			}
+			return then(ctx, user)
 		})
 	}
 	return group.Wait()

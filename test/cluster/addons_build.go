@@ -201,12 +201,21 @@ func javaCommand(heap, class string) []string {
 }
 
 func (b builder) kafkaJars(ctx context.Context) (string, error) {
-	pom := filepath.Join(b.component("kafka"), "pom.xml")
+	return b.mavenJars(ctx, "kafka", "kafka-jars")
+}
+
+func (b builder) streamsJars(ctx context.Context) (string, error) {
+	return b.mavenJars(ctx, "streams", "streams-jars")
+}
+
+// mavenJars returns a directory with the jars that a component's pom.xml names.
+func (b builder) mavenJars(ctx context.Context, component, name string) (string, error) {
+	pom := filepath.Join(b.component(component), "pom.xml")
 	sum, err := cache.Sources(pom)
 	if err != nil {
 		return "", err
 	}
-	return b.cache.Build(ctx, "kafka-jars", []string{sum}, func(ctx context.Context, dir string) error {
+	return b.cache.Build(ctx, name, []string{sum}, func(ctx context.Context, dir string) error {
 		if err := b.requireTools(ctx, map[string]string{"mvn": "maven"}); err != nil {
 			return err
 		}

@@ -19,6 +19,7 @@ func builtCommands(out io.Writer, p *progress) []*cobra.Command {
 		build      func(builder, context.Context) (string, error)
 	}{
 		{"kafka-libs", "Print the directory with Kafka's jars", builder.kafkaJars},
+		{"streams-libs", "Print the directory with the jars of Kafka Streams", builder.streamsJars},
 		{"envoy", "Print the path of a stock Envoy", builder.envoy},
 		{"step-ca", "Print the path of smallstep's step-ca", builder.stepCA},
 	} {

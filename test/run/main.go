@@ -40,19 +40,18 @@ type suite struct {
 }
 
 // stages run one after the other, in the order of what they need; the lanes of a stage side by side, each lane's suites
-// in their order. The tests of the cluster mostly wait for a node, which leaves the processors to plain Go. The tests with
-// Kafka take the jar that the broker's make.
+// in their order. The tests of the cluster, and the end-to-end tests, mostly wait for a node, which leaves the processors to
+// others. The tests with Kafka take the jar that the broker's make.
 var stages = [][][]suite{
 	{
 		{
 			{name: "cluster", dir: "test/cluster", args: []string{"./..."}},
 			{name: "broker", dir: "broker", maven: true},
-			{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules"}, prepare: kafkaLibs},
 			{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
 			{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
 		},
 		{
-			{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
+			{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./convert/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
 			{name: "images", dir: "images", args: []string{"./..."}},
 			{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
 			{name: "api", dir: ".", args: []string{"./cmd/controller/...", "./cmd/webhook/..."}},
@@ -63,7 +62,10 @@ var stages = [][][]suite{
 			{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}, node: true},
 			{name: "attack", dir: ".", args: []string{"-parallel=4", "./test/attack/..."}, node: true},
 		},
-		{{name: "demo", dir: ".", args: []string{"./test/demo/..."}}},
+		{
+			{name: "demo", dir: ".", args: []string{"./test/demo/..."}},
+			{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules"}, prepare: kafkaLibs},
+		},
 	},
 }
 
@@ -222,6 +224,11 @@ func kafkaLibs(ctx context.Context, root string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
+	streams, err := built("streams-libs", "SIGNET_STREAMS_LIBS")(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	environment = append(environment, streams...)
 	jar := filepath.Join(root, "broker", "target", "signet-kafka-broker.jar")
 	if _, err := os.Stat(jar); err != nil {
 		build := exec.CommandContext(ctx, "mvn", "--quiet", "--batch-mode", "package", "-DskipTests")

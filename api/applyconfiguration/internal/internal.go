@@ -109,10 +109,17 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: allowWildcard
       type:
         scalar: boolean
+    - name: defaultQuotas
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.Quotas
     - name: freeGroups
       type:
         scalar: boolean
       default: true
+    - name: grants
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.GrantsPolicy
+      default: Open
     - name: inlineDeclarations
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.InlinePolicy
@@ -121,6 +128,10 @@ var schemaYAML = typed.YAMLObject(`types:
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.UnmappedPolicy
       default: Refuse
+    - name: usersFromRBAC
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.RBACPolicy
+      default: Ignore
 - name: com.github.signet-kafka.signet.api.v1alpha1.ClusterReference
   map:
     fields:
@@ -133,6 +144,8 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.signet-kafka.signet.api.v1alpha1.DeletionPolicy
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.Delivery
+  scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.GrantsPolicy
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.InlinePolicy
   scalar: string
@@ -292,9 +305,27 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: consumerCount
+      type:
+        scalar: numeric
+    - name: consumers
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: partitions
       type:
         scalar: numeric
+    - name: producerCount
+      type:
+        scalar: numeric
+    - name: producers
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: replicationFactor
       type:
         scalar: numeric
@@ -358,6 +389,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    - name: quotas
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.Quotas
     - name: suspend
       type:
         scalar: boolean
@@ -595,6 +629,23 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+- name: com.github.signet-kafka.signet.api.v1alpha1.Quotas
+  map:
+    fields:
+    - name: consumerByteRate
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: controllerMutationRate
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: producerByteRate
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+    - name: requestPercentage
+      type:
+        namedType: io.k8s.apimachinery.pkg.api.resource.Quantity
+- name: com.github.signet-kafka.signet.api.v1alpha1.RBACPolicy
+  scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.RotationPhase
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.RotationStatus
@@ -672,6 +723,16 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: serviceAccountName
       type:
         scalar: string
+- name: io.k8s.apimachinery.pkg.api.resource.Quantity
+  scalar: untyped
+  list:
+    elementType:
+      namedType: __untyped_atomic_
+    elementRelationship: atomic
+  map:
+    elementType:
+      namedType: __untyped_deduced_
+    elementRelationship: separable
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
   map:
     fields:

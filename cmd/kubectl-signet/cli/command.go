@@ -26,13 +26,13 @@ import (
 const (
 	// ExitOK: done; for status, everything is ready.
 	ExitOK = 0
-	// ExitNotReady: status found something that is not ready, explain no principal.
+	// ExitNotReady: status found something that is not ready, explain no principal, convert something that it cannot convert.
 	ExitNotReady = 1
 	// ExitError: it could not be done or found out; the reason is on the error stream.
 	ExitError = 2
 )
 
-// errNotReady ends status where its output has already said what is not ready.
+// errNotReady ends a command whose output has already said what is not as it should be.
 var errNotReady = errors.New("not everything is ready")
 
 // Run carries out one command line and returns the exit code.
@@ -69,6 +69,10 @@ func newCommand(config *genericclioptions.ConfigFlags, streams genericiooptions.
 		newRenewCommand(config, streams),
 		newExportCommand(config, streams),
 		newExplainCommand(config, streams),
+		newGenerateCommand(config, streams),
+		newConvertCommand(config, streams),
+		newDiffCommand(config, streams),
+		newGrandfatherCommand(config, streams),
 		newVersionCommand(streams, version),
 	)
 	return cmd

@@ -27,6 +27,19 @@ type ClusterPolicyApplyConfiguration struct {
 	// InlineDeclarations says whether pods may declare access in their annotations, without a KafkaUser: Allow lets whoever
 	// may create pods in a namespace give them access as if they could create KafkaUsers there; default Refuse.
 	InlineDeclarations *apiv1alpha1.InlinePolicy `json:"inlineDeclarations,omitempty"`
+	// Grants says who may declare which topic in KafkaUsers: Open (default) lets whoever may write KafkaUsers in a namespace
+	// declare what the rest of this policy permits; RBAC asks in addition for the verb consume, produce or administer on
+	// kafkatopics of the topic's name, in this object's namespace or, for topics that start with "<namespace>-", in the
+	// KafkaUser's. It judges what is declared from then on, by whoever applies it; of a KafkaUser that Signet makes of pods it
+	// is their service account that needs the right.
+	Grants *apiv1alpha1.GrantsPolicy `json:"grants,omitempty"`
+	// UsersFromRBAC says whether service accounts get KafkaUsers by Kubernetes RBAC alone: Derive makes one, of the account's
+	// name, for each service account that has the verb consume, produce or administer on kafkatopics in this object's
+	// namespace or in all, keeps it as the rules say, and removes it with them; default Ignore.
+	UsersFromRBAC *apiv1alpha1.RBACPolicy `json:"usersFromRBAC,omitempty"`
+	// DefaultQuotas are the quotas of every KafkaUser of this cluster that sets none of its own. They are set for each user's
+	// principal: nobody else is bounded by them.
+	DefaultQuotas *QuotasApplyConfiguration `json:"defaultQuotas,omitempty"`
 	// AdminTopicExemptions are topic names, or prefixes with a trailing *, that a KafkaUser may list under admin
 	// although they do not start with "<namespace>-".
 	AdminTopicExemptions []string `json:"adminTopicExemptions,omitempty"`
@@ -67,6 +80,30 @@ func (b *ClusterPolicyApplyConfiguration) WithUnmapped(value apiv1alpha1.Unmappe
 // If called multiple times, the InlineDeclarations field is set to the value of the last call.
 func (b *ClusterPolicyApplyConfiguration) WithInlineDeclarations(value apiv1alpha1.InlinePolicy) *ClusterPolicyApplyConfiguration {
 	b.InlineDeclarations = &value
+	return b
+}
+
+// WithGrants sets the Grants field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Grants field is set to the value of the last call.
+func (b *ClusterPolicyApplyConfiguration) WithGrants(value apiv1alpha1.GrantsPolicy) *ClusterPolicyApplyConfiguration {
+	b.Grants = &value
+	return b
+}
+
+// WithUsersFromRBAC sets the UsersFromRBAC field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UsersFromRBAC field is set to the value of the last call.
+func (b *ClusterPolicyApplyConfiguration) WithUsersFromRBAC(value apiv1alpha1.RBACPolicy) *ClusterPolicyApplyConfiguration {
+	b.UsersFromRBAC = &value
+	return b
+}
+
+// WithDefaultQuotas sets the DefaultQuotas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DefaultQuotas field is set to the value of the last call.
+func (b *ClusterPolicyApplyConfiguration) WithDefaultQuotas(value *QuotasApplyConfiguration) *ClusterPolicyApplyConfiguration {
+	b.DefaultQuotas = value
 	return b
 }
 

@@ -22,6 +22,14 @@ type KafkaTopicStatusApplyConfiguration struct {
 	ReplicationFactor *int32 `json:"replicationFactor,omitempty"`
 	// AppliedConfig lists the configuration names that Signet set, and resets once they leave the declaration.
 	AppliedConfig []string `json:"appliedConfig,omitempty"`
+	// Consumers are the KafkaUsers, as <namespace>/<name>, that may consume the topic by their declaration and whose access is
+	// in force; of more than 100 the first by name.
+	Consumers []string `json:"consumers,omitempty"`
+	// Producers are the KafkaUsers that may produce to it, alike.
+	Producers []string `json:"producers,omitempty"`
+	// ConsumerCount and ProducerCount are how many there are.
+	ConsumerCount *int32 `json:"consumerCount,omitempty"`
+	ProducerCount *int32 `json:"producerCount,omitempty"`
 	// Conditions: Ready.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
@@ -63,6 +71,42 @@ func (b *KafkaTopicStatusApplyConfiguration) WithAppliedConfig(values ...string)
 	for i := range values {
 		b.AppliedConfig = append(b.AppliedConfig, values[i])
 	}
+	return b
+}
+
+// WithConsumers adds the given value to the Consumers field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Consumers field.
+func (b *KafkaTopicStatusApplyConfiguration) WithConsumers(values ...string) *KafkaTopicStatusApplyConfiguration {
+	for i := range values {
+		b.Consumers = append(b.Consumers, values[i])
+	}
+	return b
+}
+
+// WithProducers adds the given value to the Producers field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Producers field.
+func (b *KafkaTopicStatusApplyConfiguration) WithProducers(values ...string) *KafkaTopicStatusApplyConfiguration {
+	for i := range values {
+		b.Producers = append(b.Producers, values[i])
+	}
+	return b
+}
+
+// WithConsumerCount sets the ConsumerCount field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ConsumerCount field is set to the value of the last call.
+func (b *KafkaTopicStatusApplyConfiguration) WithConsumerCount(value int32) *KafkaTopicStatusApplyConfiguration {
+	b.ConsumerCount = &value
+	return b
+}
+
+// WithProducerCount sets the ProducerCount field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ProducerCount field is set to the value of the last call.
+func (b *KafkaTopicStatusApplyConfiguration) WithProducerCount(value int32) *KafkaTopicStatusApplyConfiguration {
+	b.ProducerCount = &value
 	return b
 }
 

@@ -34,6 +34,8 @@ type KafkaUserSpecApplyConfiguration struct {
 	// ConsumerGroups lists groups beside the free ones (<namespace> and <namespace>.*) that the user may join and
 	// manage. A trailing * makes it a prefix.
 	ConsumerGroups []string `json:"consumerGroups,omitempty"`
+	// Quotas bound what the user may use of the brokers; each that is not set is the KafkaCluster's policy.defaultQuotas.
+	Quotas *QuotasApplyConfiguration `json:"quotas,omitempty"`
 }
 
 // KafkaUserSpecApplyConfiguration constructs a declarative configuration of the KafkaUserSpec type for use with
@@ -121,5 +123,13 @@ func (b *KafkaUserSpecApplyConfiguration) WithConsumerGroups(values ...string) *
 	for i := range values {
 		b.ConsumerGroups = append(b.ConsumerGroups, values[i])
 	}
+	return b
+}
+
+// WithQuotas sets the Quotas field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Quotas field is set to the value of the last call.
+func (b *KafkaUserSpecApplyConfiguration) WithQuotas(value *QuotasApplyConfiguration) *KafkaUserSpecApplyConfiguration {
+	b.Quotas = value
 	return b
 }
