@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/clientconfig"
 	"github.com/signet-kafka/signet/principal"
 )
 
@@ -80,7 +81,30 @@ func (i Issuer) Certificate(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaClu
 		},
 		RevisionHistoryLimit:    &revisions,
 		AdditionalOutputFormats: []cmv1.CertificateAdditionalOutputFormat{{Type: cmv1.CertificateOutputFormatCombinedPEM}},
+		Keystores:               keystores(user.Keystores()),
 	}, nil
+}
+
+// keystores has cert-manager put keystores of these forms into the Secret. Their password stands in the Certificate, for all
+// to read: it opens what lies beside its own key as PEM, and another Secret to keep it in would have to be made and watched
+// in the namespace of each user.
+func keystores(formats []v1alpha1.KeystoreFormat) *cmv1.CertificateKeystores {
+	if len(formats) == 0 {
+		return nil
+	}
+	password := v1alpha1.KeystorePassword
+	var k cmv1.CertificateKeystores
+	for _, format := range formats {
+		switch format {
+		case v1alpha1.KeystorePKCS12:
+			// Modern2023 (AES and HMAC-SHA-256) is the newest that Java 8u301, 11.0.12 and 17 read; cert-manager's default, RC2,
+			// is what Java 20 and OpenSSL 3 no longer do.
+			k.PKCS12 = &cmv1.PKCS12Keystore{Create: true, Profile: cmv1.Modern2023PKCS12Profile, Password: &password}
+		case v1alpha1.KeystoreJKS:
+			k.JKS = &cmv1.JKSKeystore{Create: true, Password: &password}
+		}
+	}
+	return &k
 }
 
 // UserLabels are the labels of everything that Signet makes for the KafkaUser with this name.
@@ -141,4 +165,28 @@ func ClientListener(cluster *v1alpha1.KafkaCluster) (v1alpha1.Listener, error) {
 		}
 	}
 	return v1alpha1.Listener{}, errNoListener
+}
+
+// ScopedListener is a listener that KafkaUsers have files for.
+type ScopedListener struct {
+	v1alpha1.Listener
+	// FileScope is in the names of those files (v1alpha1.FileForScope); "" for the listener of a user's pods, whose files have
+	// the plain names.
+	FileScope v1alpha1.ListenerScope
+}
+
+// ClientListeners returns the listeners that KafkaUsers have files for: first that of their pods, then, whether or not it is
+// the same, one for each scope that has files of its own.
+func ClientListeners(cluster *v1alpha1.KafkaCluster) ([]ScopedListener, error) {
+	own, err := ClientListener(cluster)
+	if err != nil {
+		return nil, err
+	}
+	listeners := []ScopedListener{{Listener: own}}
+	for _, scope := range clientconfig.Scopes() {
+		if l, ok := cluster.Listener(scope); ok {
+			listeners = append(listeners, ScopedListener{Listener: l, FileScope: scope})
+		}
+	}
+	return listeners, nil
 }

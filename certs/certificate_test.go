@@ -57,26 +57,30 @@ func testIssuer() *v1alpha1.MeshIssuer {
 }
 
 func TestDesiredCertificateGolden(t *testing.T) {
-	spec, err := DesiredCertificate(testUser(), testCluster(), testIssuer())
-	if err != nil {
-		t.Fatal(err)
-	}
-	have, err := yaml.Marshal(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join("testdata", "certificate.yaml")
-	if *update {
-		if err := os.WriteFile(path, have, 0o600); err != nil {
+	keystores := testUser()
+	keystores.Spec.Certificate = &v1alpha1.UserCertificate{Keystores: v1alpha1.KeystoreFormats()}
+	for name, user := range map[string]*v1alpha1.KafkaUser{"certificate.yaml": testUser(), "certificate-keystores.yaml": keystores} {
+		spec, err := DesiredCertificate(user, testCluster(), testIssuer())
+		if err != nil {
 			t.Fatal(err)
 		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(have) != string(want) {
-		t.Errorf("have\n%s\nwant\n%s", have, want)
+		have, err := yaml.Marshal(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join("testdata", name)
+		if *update {
+			if err := os.WriteFile(path, have, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(have) != string(want) {
+			t.Errorf("%s: have\n%s\nwant\n%s", name, have, want)
+		}
 	}
 }
 
@@ -206,15 +210,17 @@ func TestRenewBeforeIsValid(t *testing.T) {
 	}
 }
 
-// TestRenewBeforeIssuesNothing holds that the Certificates of an earlier version, which had no renewBefore, are only
-// updated: cert-manager does not find that their request no longer fits.
-func TestRenewBeforeIssuesNothing(t *testing.T) {
-	now, err := DesiredCertificate(testUser(), testCluster(), testIssuer())
+// TestUpdateIssuesNothing holds that the Certificates of an earlier version, which had no renewBefore, and those of a user
+// that asks for keystores, are only updated: cert-manager does not find that their request no longer fits.
+func TestUpdateIssuesNothing(t *testing.T) {
+	user := testUser()
+	user.Spec.Certificate = &v1alpha1.UserCertificate{Keystores: v1alpha1.KeystoreFormats()}
+	now, err := DesiredCertificate(user, testCluster(), testIssuer())
 	if err != nil {
 		t.Fatal(err)
 	}
 	earlier := *now.DeepCopy()
-	earlier.RenewBefore = nil
+	earlier.RenewBefore, earlier.Keystores = nil, nil
 	template, err := pki.GenerateCSR(&cmv1.Certificate{Spec: earlier}, pki.WithUseLiteralSubject(true))
 	if err != nil {
 		t.Fatal(err)

@@ -49,6 +49,9 @@ func Deliver(user *v1alpha1.KafkaUser, issuer Issuer, platform Platform) Deliver
 		return Delivery{By: v1alpha1.DeliverySecret, Secret: true}
 	}
 	obstacle := kubeletObstacle(issuer, platform)
+	if len(user.Keystores()) > 0 {
+		obstacle = "the kubelet makes no keystores (spec.certificate.keystores), which come with the Secret; leave them out, or use the delivery Secret"
+	}
 	switch {
 	case wanted == v1alpha1.DeliveryPodCertificate && obstacle != "":
 		return Delivery{Problem: "spec.certificate.delivery PodCertificate is impossible: " + obstacle}

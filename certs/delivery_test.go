@@ -67,6 +67,15 @@ func TestDeliver(t *testing.T) {
 	if got := Deliver(user, mesh, able); got.By != kubelet {
 		t.Errorf("no settings at all: %+v", got)
 	}
+	for wanted, want := range map[v1alpha1.Delivery]Delivery{
+		"": {By: secret, Secret: true}, auto: {By: secret, Secret: true}, secret: {By: secret, Secret: true},
+		kubelet: {Problem: "spec.certificate.delivery PodCertificate is impossible: the kubelet makes no keystores (spec.certificate.keystores), which come with the Secret; leave them out, or use the delivery Secret"},
+	} {
+		user.Spec.Certificate = &v1alpha1.UserCertificate{Delivery: wanted, Keystores: []v1alpha1.KeystoreFormat{v1alpha1.KeystoreJKS}}
+		if got := Deliver(user, mesh, able); got != want {
+			t.Errorf("%q with keystores: %+v, want %+v", wanted, got, want)
+		}
+	}
 }
 
 func TestKubeletCan(t *testing.T) {

@@ -38,6 +38,9 @@ type UserFacts struct {
 	Delivery Delivery
 	// Err is why the user's objects could not be made or brought up to date; those from before stay.
 	Err error
+	// Others is why the files for a listener other than that of the user's pods could not be made or brought up to date;
+	// those from before stay, and so does all else that the user has.
+	Others error
 	// Rendered tells whether both of the user's ConfigMaps exist, up to date or not.
 	Rendered bool
 	// Certificate is the user's cert-manager Certificate, nil where there is none.
@@ -93,6 +96,7 @@ func Assess(f UserFacts, now time.Time) (metav1.Condition, *v1alpha1.Certificate
 		} else if f.Err != nil {
 			c.Message += "; its files cannot be brought up to date at the moment: " + f.Err.Error()
 		}
+		c.Message += others(f)
 		return c, shown
 	}
 	c.Reason, c.Message = pending(f.Certificate, f.Next)
@@ -116,8 +120,17 @@ func assessKubelet(f UserFacts, c metav1.Condition) metav1.Condition {
 		if f.Err != nil {
 			c.Message += "; files cannot be brought up to date at the moment: " + f.Err.Error()
 		}
+		c.Message += others(f)
 	}
 	return c
+}
+
+// others is what a user that is ready should know of listeners other than that of its pods.
+func others(f UserFacts) string {
+	if f.Others == nil {
+		return ""
+	}
+	return "; the files for another listener cannot be brought up to date at the moment: " + f.Others.Error()
 }
 
 // assessSuspended is about a user that gets no certificate any more. The condition's transition time is when that was

@@ -4,8 +4,11 @@
 package certs
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -224,31 +227,12 @@ func (r *UserController) write(ctx context.Context, f *UserFacts) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errInvalid, err)
 	}
-	listener, err := ClientListener(f.Cluster)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errInvalid, err)
-	}
-	trust, err := r.Authorities.ServerTrust(ctx, f.Cluster, listener)
+	config := &corev1.ConfigMap{ObjectMeta: owned(f.User, v1alpha1.ClientConfigName(f.User.Name)), Data: map[string]string{}}
+	bundle := &corev1.ConfigMap{ObjectMeta: owned(f.User, v1alpha1.TrustBundleName(f.User.Name)), Data: map[string]string{}}
+	failed, err := r.render(ctx, f, config.Data, bundle.Data)
 	if err != nil {
 		return err
 	}
-	name, err := principal.ForUser(f.Cluster, f.User)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errInvalid, err)
-	}
-	files, err := clientconfig.Render(clientconfig.Client{
-		User: f.User.Name, Namespace: f.User.Namespace,
-		Principal:        name,
-		Cluster:          f.Cluster.Namespace + "/" + f.Cluster.Name,
-		BootstrapServers: listener.BootstrapServers,
-		Authentication:   listener.Authentication,
-		Dir:              v1alpha1.MountRoot + "/" + f.User.Name,
-	})
-	if err != nil {
-		return fmt.Errorf("%w: %w", errInvalid, err)
-	}
-	config := &corev1.ConfigMap{ObjectMeta: owned(f.User, v1alpha1.ClientConfigName(f.User.Name)), Data: files}
-	bundle := &corev1.ConfigMap{ObjectMeta: owned(f.User, v1alpha1.TrustBundleName(f.User.Name)), Data: map[string]string{v1alpha1.FileCA: string(trust)}}
 	var writes []*corev1.ConfigMap
 	for _, want := range []*corev1.ConfigMap{config, bundle} {
 		var have corev1.ConfigMap
@@ -256,7 +240,13 @@ func (r *UserController) write(ctx context.Context, f *UserFacts) error {
 		if err != nil {
 			return err
 		}
-		if !exists || !isSubset(want.Data, have.Data) || !isSubset(want.Labels, have.Labels) {
+		for _, file := range failed {
+			if before, ok := have.Data[file]; ok {
+				want.Data[file] = before
+			}
+		}
+		// What is no longer wanted goes by the apply, unless somebody else put it there.
+		if !exists || !maps.Equal(want.Data, have.Data) || !isSubset(want.Labels, have.Labels) {
 			writes = append(writes, want)
 		}
 	}
@@ -282,6 +272,56 @@ func (r *UserController) write(ctx context.Context, f *UserFacts) error {
 	}
 	certificate.TypeMeta = metav1.TypeMeta{APIVersion: cmv1.SchemeGroupVersion.String(), Kind: "Certificate"}
 	return applyCertificate(ctx, r.Client, certificate)
+}
+
+// render puts the content of the user's client ConfigMap and of its trust bundle into config and bundle, for each listener
+// that it has files for. Where one other than that of its pods is at fault, the facts say so, and failed are the files
+// that it would have.
+func (r *UserController) render(ctx context.Context, f *UserFacts, config, bundle map[string]string) (failed []string, err error) {
+	name, err := principal.ForUser(f.Cluster, f.User)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errInvalid, err)
+	}
+	listeners, err := ClientListeners(f.Cluster)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", errInvalid, err)
+	}
+	for _, l := range listeners {
+		files, trust, err := r.renderListener(ctx, f, name, l)
+		trustFile := v1alpha1.FileForScope(v1alpha1.FileCA, l.FileScope)
+		switch {
+		case err == nil:
+			maps.Copy(config, files)
+			bundle[trustFile] = string(trust)
+		case l.FileScope == "" || blockedReason(err) == v1alpha1.ReasonPending:
+			return nil, err
+		default:
+			f.Others = cmp.Or(f.Others, err)
+			failed = slices.Concat(failed, clientconfig.Files(l.FileScope), clientconfig.KeystoreFiles(l.FileScope, f.User.Keystores()), []string{trustFile})
+		}
+	}
+	return failed, nil
+}
+
+// renderListener returns the files of a user with this principal for one listener, and whom to trust there.
+func (r *UserController) renderListener(ctx context.Context, f *UserFacts, name string, l ScopedListener) (files map[string]string, trust []byte, err error) {
+	if trust, err = r.Authorities.ServerTrust(ctx, f.Cluster, l.Listener); err != nil {
+		return nil, nil, err
+	}
+	files, err = clientconfig.Render(clientconfig.Client{
+		User: f.User.Name, Namespace: f.User.Namespace,
+		Principal:        name,
+		Cluster:          f.Cluster.Namespace + "/" + f.Cluster.Name,
+		BootstrapServers: l.BootstrapServers,
+		Authentication:   l.Authentication,
+		Scope:            l.FileScope,
+		Keystores:        f.User.Keystores(),
+		Dir:              v1alpha1.MountRoot + "/" + f.User.Name,
+	})
+	if err != nil {
+		return nil, nil, fmt.Errorf("%w: listener %s: %w", errInvalid, l.Name, err)
+	}
+	return files, trust, nil
 }
 
 // applyCertificate applies the Certificate, and replaces its spec where others added fields to it: an apply alone leaves

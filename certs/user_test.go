@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +108,8 @@ func TestAssess(t *testing.T) {
 		"kubelet, issuer not ready":           {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: issuerWith(metav1.ConditionFalse, v1alpha1.ReasonCAExpired), Rendered: true, Delivery: kubelet}, v1alpha1.ReasonCAExpired, "about the CA", false},
 		"issued":                              {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Certificate: valid}, v1alpha1.ReasonReady, "valid until 2031-05-06T08:08:09Z", true},
 		"issued, not renewable":               {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: issuerWith(metav1.ConditionFalse, v1alpha1.ReasonCAInvalid), Certificate: valid}, v1alpha1.ReasonReady, "cannot be renewed", true},
+		"issued, not for another listener":    {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Certificate: valid, Others: ErrCANotFound}, v1alpha1.ReasonReady, "; the files for another listener cannot be brought up to date at the moment: CA not found", true},
+		"kubelet, not for another listener":   {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Rendered: true, Delivery: kubelet, Others: ErrCANotFound}, v1alpha1.ReasonReady, "; the files for another listener cannot be brought up to date at the moment: CA not found", false},
 		"expired":                             {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Certificate: certificateWith(t, cmmeta.ConditionTrue, testNow)}, v1alpha1.ReasonPending, "cert-manager", true},
 		"of an older spec":                    {UserFacts{Cluster: testCluster(), Admitted: true, Issuer: good, Certificate: outdated}, v1alpha1.ReasonPending, "cert-manager", true},
 	} {
@@ -588,6 +591,129 @@ func TestUserControllerStockIssuers(t *testing.T) {
 				t.Errorf("without its issuer: %s: %s; %d objects", got.Reason, got.Message, made(t, c))
 			}
 		})
+	}
+}
+
+// TestUserControllerFilesForEachListener holds which files a user's ConfigMaps have while the listeners of its cluster and
+// the keystores that it asks for come and go, and that a fault of another listener leaves all else alone.
+func TestUserControllerFilesForEachListener(t *testing.T) {
+	issuer := testIssuer()
+	issuer.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady}}
+	own := newAuthority(t, "broker-ca", newKey(t), nil, nil)
+	brokerCA := &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: "kafka", Name: "broker"}, Data: map[string]string{"ca.crt": string(own.pem())}}
+	r, c := userWorld(t, testCluster(), issuer, meshSecret(t), brokerCA, testUser(), shop())
+	listeners := func(change func([]v1alpha1.Listener) []v1alpha1.Listener) {
+		var cluster v1alpha1.KafkaCluster
+		if err := c.Get(t.Context(), client.ObjectKey{Namespace: "kafka", Name: "kafka"}, &cluster); err != nil {
+			t.Fatal(err)
+		}
+		cluster.Spec.Listeners = change(cluster.Spec.Listeners)
+		if err := c.Update(t.Context(), &cluster); err != nil {
+			t.Fatal(err)
+		}
+	}
+	external := v1alpha1.Listener{
+		Name: "external", BootstrapServers: []string{"kafka.example.com:9094"}, Scope: v1alpha1.ScopeExternal, Authentication: v1alpha1.AuthenticationMTLS,
+		ServerCA: &v1alpha1.KeyReference{ConfigMap: "broker", Key: "ca.crt"},
+	}
+	keystores := func(formats ...v1alpha1.KeystoreFormat) {
+		change(t, c, func(u *v1alpha1.KafkaUser) { u.Spec.Certificate = &v1alpha1.UserCertificate{Keystores: formats} })
+	}
+	const plain, outside = "bootstrap.servers client.properties kafka.json librdkafka.conf security.protocol", "client-external.properties kafka-external.json librdkafka-external.conf"
+	for _, step := range []struct {
+		name  string
+		do    func()
+		files string
+		trust string
+		// of the external listener's configuration and trust
+		server, ca string
+		formats    string
+		message    string
+	}{
+		{"one listener", func() {}, plain, "ca.crt", "", "", "", ""},
+		{"another one", func() {
+			listeners(func(l []v1alpha1.Listener) []v1alpha1.Listener { return append(l, external) })
+		}, plain + " " + outside, "ca-external.crt ca.crt", "kafka.example.com:9094", string(own.pem()), "", ""},
+		{"its address changes", func() {
+			listeners(func(l []v1alpha1.Listener) []v1alpha1.Listener {
+				l[1].BootstrapServers = []string{"kafka.example.org:9094"}
+				return l
+			})
+		}, plain + " " + outside, "ca-external.crt ca.crt", "kafka.example.org:9094", string(own.pem()), "", ""},
+		{"its address changes again, and its serverCA is not there", func() {
+			listeners(func(l []v1alpha1.Listener) []v1alpha1.Listener {
+				l[0].BootstrapServers = []string{"kafka-1.kafka.svc:9093"}
+				l[1].BootstrapServers, l[1].ServerCA = []string{"kafka.example.net:9094"}, &v1alpha1.KeyReference{ConfigMap: "gone"}
+				return l
+			})
+		}, plain + " " + outside, "ca-external.crt ca.crt", "kafka.example.org:9094", string(own.pem()), "", "serverCA of listener external"},
+		{"a keystore, which those do not have yet", func() { keystores(v1alpha1.KeystoreJKS) },
+			plain + " client-jks.properties " + outside, "ca-external.crt ca.crt", "kafka.example.org:9094", string(own.pem()), "JKS", "serverCA of listener external"},
+		{"all is well again", func() {
+			listeners(func(l []v1alpha1.Listener) []v1alpha1.Listener { l[1].ServerCA = external.ServerCA; return l })
+		}, plain + " client-jks.properties client-jks-external.properties " + outside, "ca-external.crt ca.crt", "kafka.example.net:9094", string(own.pem()), "JKS", ""},
+		{"the other keystore", func() { keystores(v1alpha1.KeystorePKCS12) },
+			plain + " client-pkcs12.properties client-pkcs12-external.properties " + outside, "ca-external.crt ca.crt", "kafka.example.net:9094", string(own.pem()), "PKCS12", ""},
+		{"only the external listener", func() {
+			listeners(func(l []v1alpha1.Listener) []v1alpha1.Listener { return l[1:] })
+		}, plain + " client-pkcs12.properties client-pkcs12-external.properties " + outside, "ca-external.crt ca.crt", "kafka.example.net:9094", string(own.pem()), "PKCS12", ""},
+		{"only the one for pods, and no keystore", func() {
+			keystores()
+			listeners(func([]v1alpha1.Listener) []v1alpha1.Listener { return testCluster().Spec.Listeners })
+		}, plain, "ca.crt", "", "", "", ""},
+	} {
+		step.do()
+		condition := reconcileUser(t, r)
+		if condition.Status == metav1.ConditionFalse {
+			// cert-manager issues; from then on the condition has more to say.
+			var issued cmv1.Certificate
+			key := client.ObjectKey{Namespace: "shop", Name: "orders-kafka-tls"}
+			if err := c.Get(t.Context(), key, &issued); err != nil {
+				t.Fatal(err)
+			}
+			issued.Status = certificateWith(t, cmmeta.ConditionTrue, testNow.Add(time.Hour)).Status
+			for i := range issued.Status.Conditions {
+				issued.Status.Conditions[i].ObservedGeneration = issued.Generation
+			}
+			if err := c.Update(t.Context(), &issued); err != nil {
+				t.Fatal(err)
+			}
+			condition = reconcileUser(t, r)
+		}
+		if condition.Status != metav1.ConditionTrue || strings.Contains(condition.Message, "another listener") != (step.message != "") || !strings.Contains(condition.Message, step.message) {
+			t.Errorf("%s: %s %s: %s", step.name, condition.Status, condition.Reason, condition.Message)
+		}
+		var config, trust corev1.ConfigMap
+		var certificate cmv1.Certificate
+		for name, into := range map[string]client.Object{"orders-kafka-client": &config, "orders-kafka-trust": &trust, "orders-kafka-tls": &certificate} {
+			if err := c.Get(t.Context(), client.ObjectKey{Namespace: "shop", Name: name}, into); err != nil {
+				t.Fatal(err)
+			}
+		}
+		want := strings.Fields(step.files)
+		slices.Sort(want)
+		if got := slices.Sorted(maps.Keys(config.Data)); !slices.Equal(got, want) {
+			t.Errorf("%s: files %q, want %q", step.name, got, want)
+		}
+		if got := strings.Join(slices.Sorted(maps.Keys(trust.Data)), " "); got != step.trust {
+			t.Errorf("%s: trust %q, want %q", step.name, got, step.trust)
+		}
+		if got := config.Data["client-external.properties"]; (got == "") != (step.server == "") || !strings.Contains(got, "bootstrap.servers="+step.server) && step.server != "" {
+			t.Errorf("%s: client-external.properties, want %s:\n%s", step.name, step.server, got)
+		}
+		if got := trust.Data["ca-external.crt"]; got != step.ca {
+			t.Errorf("%s: ca-external.crt:\n%s", step.name, got)
+		}
+		var formats []string
+		if k := certificate.Spec.Keystores; k != nil && k.PKCS12 != nil {
+			formats = append(formats, "PKCS12")
+		}
+		if k := certificate.Spec.Keystores; k != nil && k.JKS != nil {
+			formats = append(formats, "JKS")
+		}
+		if got := strings.Join(formats, " "); got != step.formats {
+			t.Errorf("%s: the Certificate has keystores %q, want %q", step.name, got, step.formats)
+		}
 	}
 }
 

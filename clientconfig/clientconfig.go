@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -38,6 +39,11 @@ type Client struct {
 	BootstrapServers []string
 	// Authentication is that of the listener that BootstrapServers belong to.
 	Authentication v1alpha1.ListenerAuthentication
+	// Scope is in the names of the files: one of Scopes, or "" for the listener of the KafkaUser's own pods, whose files have
+	// the plain names.
+	Scope v1alpha1.ListenerScope
+	// Keystores are the forms in which key and certificate lie in Dir beside PEM.
+	Keystores []v1alpha1.KeystoreFormat
 	// Dir is the directory of the key, certificate and CA files, as the client sees it. In a pod it is
 	// v1alpha1.MountRoot/<user>.
 	Dir string
@@ -63,9 +69,33 @@ func (e *InvalidError) Error() string {
 	return fmt.Sprintf("client configuration: %s %.200q %s", e.Field, e.Value, e.Problem)
 }
 
-// Render returns the content of the KafkaUser's client ConfigMap by key: FileJavaProperties, FileLibrdkafka, FileJSON,
-// KeyBootstrapServers and KeySecurityProtocol of package v1alpha1. Equal clients give equal bytes. The error is an
-// *InvalidError.
+// Scopes are those whose listeners have files of their own, with the scope in their names, beside the plain ones.
+func Scopes() []v1alpha1.ListenerScope { return []v1alpha1.ListenerScope{v1alpha1.ScopeExternal} }
+
+// Files returns the names of the configuration files for the listener of a scope, without those of KeystoreFiles.
+func Files(scope v1alpha1.ListenerScope) []string {
+	return named(scope, v1alpha1.FileJavaProperties, v1alpha1.FileLibrdkafka, v1alpha1.FileJSON)
+}
+
+// KeystoreFiles returns the names of the configuration files for the listener of a scope that name these keystores.
+func KeystoreFiles(scope v1alpha1.ListenerScope, keystores []v1alpha1.KeystoreFormat) []string {
+	files := make([]string, len(keystores))
+	for i, format := range keystores {
+		files[i] = format.JavaProperties()
+	}
+	return named(scope, files...)
+}
+
+func named(scope v1alpha1.ListenerScope, files ...string) []string {
+	for i, file := range files {
+		files[i] = v1alpha1.FileForScope(file, scope)
+	}
+	return files
+}
+
+// Render returns the content of the KafkaUser's client ConfigMap that is about one listener, by key: Files and KeystoreFiles
+// and, where the client has no Scope, KeyBootstrapServers and KeySecurityProtocol of package v1alpha1. Equal clients give
+// equal bytes. The error is an *InvalidError.
 //
 // No group.id is set although the namespace's group is free: two applications that join one group by default would
 // silently share each other's partitions.
@@ -81,13 +111,19 @@ func Render(c Client) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	return map[string]string{
-		v1alpha1.FileJavaProperties:  c.javaProperties(),
-		v1alpha1.FileLibrdkafka:      librdkafka,
-		v1alpha1.FileJSON:            text,
-		v1alpha1.KeyBootstrapServers: strings.Join(c.BootstrapServers, ","),
-		v1alpha1.KeySecurityProtocol: c.protocol(),
-	}, nil
+	files := map[string]string{
+		v1alpha1.FileForScope(v1alpha1.FileJavaProperties, c.Scope): c.javaProperties(""),
+		v1alpha1.FileForScope(v1alpha1.FileLibrdkafka, c.Scope):     librdkafka,
+		v1alpha1.FileForScope(v1alpha1.FileJSON, c.Scope):           text,
+	}
+	for _, format := range c.Keystores {
+		files[v1alpha1.FileForScope(format.JavaProperties(), c.Scope)] = c.javaProperties(format)
+	}
+	if c.Scope == "" {
+		files[v1alpha1.KeyBootstrapServers] = strings.Join(c.BootstrapServers, ",")
+		files[v1alpha1.KeySecurityProtocol] = c.protocol()
+	}
+	return files, nil
 }
 
 // bootstrapServer is the pattern of KafkaCluster's spec.listeners[].bootstrapServers. A comma would add a server.
@@ -122,6 +158,14 @@ func (c Client) validate() error {
 			return &InvalidError{"bootstrap server", server, fmt.Sprintf("is not host:port of at most %d characters", maxBootstrapServer)}
 		}
 	}
+	for _, format := range c.Keystores {
+		if !slices.Contains(v1alpha1.KeystoreFormats(), format) {
+			return &InvalidError{"keystore", string(format), "is neither PKCS12 nor JKS"}
+		}
+	}
+	if c.Scope != "" && !slices.Contains(Scopes(), c.Scope) {
+		return &InvalidError{"scope", string(c.Scope), "has no files of its own"}
+	}
 	switch c.Authentication {
 	case v1alpha1.AuthenticationMTLS, v1alpha1.AuthenticationNone:
 		return nil
@@ -140,6 +184,9 @@ func (c Client) protocol() string {
 }
 
 func (c Client) file(name string) string { return path.Join(c.Dir, name) }
+
+// trustFile holds the certificates to trust at the listener.
+func (c Client) trustFile() string { return c.file(v1alpha1.FileForScope(v1alpha1.FileCA, c.Scope)) }
 
 // header is a comment in both Java's and librdkafka's syntax; it holds validated names only.
 func (c Client) header() string {
@@ -167,7 +214,7 @@ func (c Client) json() (string, error) {
 		SecurityProtocol: c.protocol(),
 	}
 	if c.mutualTLS() {
-		d.CAFile, d.CertFile, d.KeyFile = c.file(v1alpha1.FileCA), c.file(v1alpha1.FileCertificate), c.file(v1alpha1.FileKey)
+		d.CAFile, d.CertFile, d.KeyFile = c.trustFile(), c.file(v1alpha1.FileCertificate), c.file(v1alpha1.FileKey)
 	}
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)

@@ -42,15 +42,41 @@ func TestRender(t *testing.T) {
 	for i := range 32 {
 		many.BootstrapServers = append(many.BootstrapServers, fmt.Sprintf("broker-%02d.kafka-headless.kafka.svc.cluster.local:9093", i))
 	}
-	for name, client := range map[string]Client{
-		"mtls": orders(), "plaintext": plaintext, "odd-directory": exported, "many-servers": many,
+	keystores := orders()
+	keystores.Keystores = []v1alpha1.KeystoreFormat{v1alpha1.KeystorePKCS12, v1alpha1.KeystoreJKS}
+	external := keystores
+	external.Scope, external.BootstrapServers = v1alpha1.ScopeExternal, []string{"kafka.example.com:9094"}
+	plaintextKeystore := plaintext
+	plaintextKeystore.Keystores = keystores.Keystores[:1]
+	// The file that holds the key and the properties that go with it, by what stands in the name of a Java file.
+	stores := map[string][2]string{"": {"PEM", "keystore.pem"}, "-pkcs12": {"PKCS12", "keystore.p12"}, "-jks": {"JKS", "keystore.jks"}}
+	for name, test := range map[string]struct {
+		client Client
+		// in the names of the files, and of the Java files beside the plain one
+		scope string
+		java  []string
+	}{
+		"mtls": {orders(), "", nil}, "plaintext": {plaintext, "", nil}, "odd-directory": {exported, "", nil}, "many-servers": {many, "", nil},
+		"keystores": {keystores, "", []string{"-pkcs12", "-jks"}}, "external": {external, "-external", []string{"-pkcs12", "-jks"}},
+		"plaintext-keystore": {plaintextKeystore, "", []string{"-pkcs12"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			client := test.client
 			files, err := Render(client)
 			if err != nil {
 				t.Fatal(err)
 			}
-			keys := []string{"bootstrap.servers", "client.properties", "kafka.json", "librdkafka.conf", "security.protocol"}
+			keys := []string{"client" + test.scope + ".properties", "librdkafka" + test.scope + ".conf", "kafka" + test.scope + ".json"}
+			for _, java := range test.java {
+				keys = append(keys, "client"+java+test.scope+".properties")
+			}
+			if got := slices.Concat(Files(client.Scope), KeystoreFiles(client.Scope, client.Keystores)); !slices.Equal(got, keys) {
+				t.Errorf("files %q, want %q", got, keys)
+			}
+			if test.scope == "" {
+				keys = append(keys, "bootstrap.servers", "security.protocol")
+			}
+			slices.Sort(keys)
 			if got := slices.Sorted(maps.Keys(files)); !slices.Equal(got, keys) {
 				t.Errorf("keys %q, want %q", got, keys)
 			}
@@ -58,26 +84,46 @@ func TestRender(t *testing.T) {
 				golden(t, filepath.Join("testdata", name, key), content)
 			}
 
-			want := map[string]string{
-				"bootstrap.servers": strings.Join(client.BootstrapServers, ","),
-				"security.protocol": files["security.protocol"],
-			}
-			if client.Authentication == v1alpha1.AuthenticationMTLS {
-				want["ssl.keystore.type"], want["ssl.keystore.location"] = "PEM", client.Dir+"/keystore.pem"
-				want["ssl.truststore.type"], want["ssl.truststore.location"] = "PEM", client.Dir+"/ca.crt"
-				want["ssl.endpoint.identification.algorithm"] = "https"
-			}
-			if got := loadProperties(t, []byte(files["client.properties"])); !maps.Equal(got, want) {
-				t.Errorf("client.properties reads as %q, want %q", got, want)
+			for _, java := range append(test.java, "") {
+				want := map[string]string{"bootstrap.servers": strings.Join(client.BootstrapServers, ","), "security.protocol": "PLAINTEXT"}
+				if client.Authentication == v1alpha1.AuthenticationMTLS {
+					want["security.protocol"] = "SSL"
+					want["ssl.keystore.type"], want["ssl.keystore.location"] = stores[java][0], client.Dir+"/"+stores[java][1]
+					want["ssl.truststore.type"], want["ssl.truststore.location"] = "PEM", client.Dir+"/ca"+test.scope+".crt"
+					want["ssl.endpoint.identification.algorithm"] = "https"
+					if java != "" {
+						want["ssl.keystore.password"] = "changeit"
+					}
+				}
+				file := "client" + java + test.scope + ".properties"
+				if got := loadProperties(t, []byte(files[file])); !maps.Equal(got, want) {
+					t.Errorf("%s reads as %q, want %q", file, got, want)
+				}
 			}
 			var d document
-			if err := json.Unmarshal([]byte(files["kafka.json"]), &d); err != nil {
+			if err := json.Unmarshal([]byte(files["kafka"+test.scope+".json"]), &d); err != nil {
 				t.Errorf("kafka.json: %v", err)
 			}
 			if !slices.Equal(d.BootstrapServers, client.BootstrapServers) || d.ClientID != "shop.orders" {
 				t.Errorf("kafka.json reads as %+v", d)
 			}
 		})
+	}
+}
+
+// TestNoFileIsAnothers holds that the files for one listener never take the place of those for another.
+func TestNoFileIsAnothers(t *testing.T) {
+	whose := map[string]v1alpha1.ListenerScope{
+		v1alpha1.FileCertificate: "none", v1alpha1.FileKey: "none", v1alpha1.FileKeystore: "none",
+		v1alpha1.FilePKCS12: "none", v1alpha1.FileJKS: "none",
+	}
+	for _, scope := range append(Scopes(), "") {
+		for _, file := range slices.Concat(Files(scope), KeystoreFiles(scope, v1alpha1.KeystoreFormats()), []string{v1alpha1.FileForScope(v1alpha1.FileCA, scope)}) {
+			if other, taken := whose[file]; taken {
+				t.Errorf("%s is of scope %q and of scope %q", file, other, scope)
+			}
+			whose[file] = scope
+		}
 	}
 }
 
@@ -105,6 +151,8 @@ func TestRenderRefuses(t *testing.T) {
 		"namespace with a newline":                   {func(c *Client) { c.Namespace = "a\nb" }, "namespace"},
 		"unknown authentication":                     {func(c *Client) { c.Authentication = "SASL" }, "authentication"},
 		"no authentication":                          {func(c *Client) { c.Authentication = "" }, "authentication"},
+		"unknown keystore":                           {func(c *Client) { c.Keystores = []v1alpha1.KeystoreFormat{"PEM\nx"} }, "keystore"},
+		"scope with no files of its own":             {func(c *Client) { c.Scope = v1alpha1.ScopeCluster }, "scope"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := orders()
@@ -121,54 +169,75 @@ func TestRenderRefuses(t *testing.T) {
 	}
 }
 
-// FuzzRender shows that no value adds a property to, or takes one from, any of the formats.
+// FuzzRender shows that no value adds a property to, or takes one from, any of the formats, for any listener and keystore.
 func FuzzRender(f *testing.F) {
 	f.Add("kafka:9093", "/var/run/secrets", "User:shop.orders")
 	f.Add("kafka:9093", "/x\nsasl.jaas.config=a", "User:a\\\nb")
 	f.Add("kafka:9093\\", `/x\u000asasl.mechanism=PLAIN`, "User:\u2028")
 	f.Add("a:1", strings.Repeat("y", 470)+"\\", "")
 	f.Fuzz(func(t *testing.T, server, dir, principal string) {
-		client := orders()
-		client.BootstrapServers = []string{server, "kafka:9093"}
-		client.Dir, client.Principal = dir, principal
-		files, err := Render(client)
-		if err != nil {
-			var invalid *InvalidError
-			if !errors.As(err, &invalid) || files != nil {
-				t.Fatalf("Render = %q, %v", files, err)
-			}
-			return
-		}
-		reference, err := Render(orders())
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys := func(parse func([]byte) (map[string]string, error), file string, of map[string]string) []string {
-			properties, err := parse([]byte(of[file]))
-			if err != nil {
-				t.Fatalf("%s: %v", file, err)
-			}
-			return slices.Sorted(maps.Keys(properties))
-		}
-		if got, want := keys(parseProperties, "client.properties", files), keys(parseProperties, "client.properties", reference); !slices.Equal(got, want) {
-			t.Errorf("client.properties has %q, want %q", got, want)
-		}
-		if got, want := keys(parseKcat, "librdkafka.conf", files), keys(parseKcat, "librdkafka.conf", reference); !slices.Equal(got, want) {
-			t.Errorf("librdkafka.conf has %q, want %q", got, want)
-		}
-		properties, _ := parseProperties([]byte(files["client.properties"]))
-		if got, want := properties["ssl.keystore.location"], client.file("keystore.pem"); got != want {
-			t.Errorf("ssl.keystore.location reads as %q, want %q", got, want)
-		}
-		configuration, _ := parseKcat([]byte(files["librdkafka.conf"]))
-		if got, want := configuration["ssl.key.location"], client.file("tls.key"); got != want {
-			t.Errorf("ssl.key.location reads as %q, want %q", got, want)
-		}
-		var d document
-		if err := json.Unmarshal([]byte(files["kafka.json"]), &d); err != nil || d.Principal != principal {
-			t.Errorf("kafka.json has principal %q, %v; want %q", d.Principal, err, principal)
+		for _, scope := range append(Scopes(), "") {
+			reference := orders()
+			reference.Scope, reference.Keystores = scope, v1alpha1.KeystoreFormats()
+			client := reference
+			client.BootstrapServers = []string{server, "kafka:9093"}
+			client.Dir, client.Principal = dir, principal
+			checkRendered(t, client, reference)
 		}
 	})
+}
+
+// checkRendered holds that a client is refused, or that its files say what it is and have the properties of the reference's.
+func checkRendered(t *testing.T, client, reference Client) {
+	t.Helper()
+	files, err := Render(client)
+	if err != nil {
+		var invalid *InvalidError
+		if !errors.As(err, &invalid) || files != nil {
+			t.Fatalf("Render = %q, %v", files, err)
+		}
+		return
+	}
+	want, err := Render(reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keystore := map[string]string{"PEM": "keystore.pem", "PKCS12": "keystore.p12", "JKS": "keystore.jks"}
+	for name, text := range files {
+		var parse func([]byte) (map[string]string, error)
+		switch filepath.Ext(name) {
+		case ".properties":
+			parse = parseProperties
+		case ".conf":
+			parse = parseKcat
+		case ".json":
+			var d document
+			if err := json.Unmarshal([]byte(text), &d); err != nil || d.Principal != client.Principal {
+				t.Errorf("%s has principal %q, %v; want %q", name, d.Principal, err, client.Principal)
+			}
+			continue
+		default:
+			continue // one value, not a file
+		}
+		got, err := parse([]byte(text))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		like, err := parse([]byte(want[name]))
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if got, want := slices.Sorted(maps.Keys(got)), slices.Sorted(maps.Keys(like)); !slices.Equal(got, want) {
+			t.Errorf("%s has %q, want %q", name, got, want)
+		}
+		if format, java := got["ssl.keystore.type"]; java {
+			if want := client.file(keystore[format]); got["ssl.keystore.location"] != want || got["ssl.truststore.location"] != client.trustFile() {
+				t.Errorf("%s names %q and %q, want %q and %q", name, got["ssl.keystore.location"], got["ssl.truststore.location"], want, client.trustFile())
+			}
+		} else if want := client.file("tls.key"); got["ssl.key.location"] != want || got["ssl.ca.location"] != client.trustFile() {
+			t.Errorf("%s names %q and %q, want %q and %q", name, got["ssl.key.location"], got["ssl.ca.location"], want, client.trustFile())
+		}
+	}
 }
 
 func TestEnvironmentNamesRenderedKeys(t *testing.T) {

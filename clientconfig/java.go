@@ -11,18 +11,30 @@ import (
 	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
-// javaProperties renders the configuration of org.apache.kafka.clients. client.id stays unset: two clients of one JVM
-// that share it collide in JMX (InstanceAlreadyExistsException), and Kafka makes a better default of its own.
-func (c Client) javaProperties() string {
+// javaProperties renders the configuration of org.apache.kafka.clients with key and certificate from a keystore; "" is PEM.
+// client.id stays unset: two clients of one JVM that share it collide in JMX (InstanceAlreadyExistsException), and Kafka
+// makes a better default of its own.
+//
+// The trust store is PEM whatever the keystore is, which Kafka allows (KIP-651). The one that cert-manager puts beside its
+// keystores holds the CA of the client's own certificate, as it was at the last renewal; whom to trust is the listener's
+// affair, and changes in between.
+func (c Client) javaProperties(keystore v1alpha1.KeystoreFormat) string {
 	var text strings.Builder
 	text.WriteString(c.header())
 	writeJavaProperty(&text, "bootstrap.servers", strings.Join(c.BootstrapServers, ","))
 	writeJavaProperty(&text, "security.protocol", c.protocol())
 	if c.mutualTLS() {
-		writeJavaProperty(&text, "ssl.keystore.type", "PEM")
-		writeJavaProperty(&text, "ssl.keystore.location", c.file(v1alpha1.FileKeystore))
+		if keystore == "" {
+			writeJavaProperty(&text, "ssl.keystore.type", "PEM")
+			writeJavaProperty(&text, "ssl.keystore.location", c.file(v1alpha1.FileKeystore))
+		} else {
+			writeJavaProperty(&text, "ssl.keystore.type", string(keystore))
+			writeJavaProperty(&text, "ssl.keystore.location", c.file(keystore.File()))
+			// ssl.key.password defaults to it.
+			writeJavaProperty(&text, "ssl.keystore.password", v1alpha1.KeystorePassword)
+		}
 		writeJavaProperty(&text, "ssl.truststore.type", "PEM")
-		writeJavaProperty(&text, "ssl.truststore.location", c.file(v1alpha1.FileCA))
+		writeJavaProperty(&text, "ssl.truststore.location", c.trustFile())
 		// The default since KIP-294; written out because an empty value would turn the check off.
 		writeJavaProperty(&text, "ssl.endpoint.identification.algorithm", "https")
 	}

@@ -24,7 +24,7 @@ func (c Client) librdkafka() (string, error) {
 	}
 	if c.mutualTLS() {
 		properties = append(properties,
-			[2]string{"ssl.ca.location", c.file(v1alpha1.FileCA)},
+			[2]string{"ssl.ca.location", c.trustFile()},
 			[2]string{"ssl.certificate.location", c.file(v1alpha1.FileCertificate)},
 			[2]string{"ssl.key.location", c.file(v1alpha1.FileKey)},
 			[2]string{"ssl.endpoint.identification.algorithm", "https"},

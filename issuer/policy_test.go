@@ -166,6 +166,19 @@ func TestDecideGrantsOnesOwnKeyAgain(t *testing.T) {
 }
 
 // The attacks below start from this CSR, so it must be good without them.
+// TestDecideGrantsKeystores holds that the keystores that a KafkaUser declares keep nothing from being signed.
+func TestDecideGrantsKeystores(t *testing.T) {
+	f := honest(t, p256(t))
+	f.User.Spec.Certificate = &v1alpha1.UserCertificate{Keystores: v1alpha1.KeystoreFormats()}
+	var err error
+	if f.Certificate.Spec, err = certs.DesiredCertificate(f.User, f.Cluster, f.Issuer); err != nil {
+		t.Fatal(err)
+	}
+	if _, refusal := decide(f); refusal != nil {
+		t.Errorf("refused: %v", refusal)
+	}
+}
+
 func TestDecideGrantsTheUnchangedCSR(t *testing.T) {
 	f := honest(t, p256(t))
 	f.Request.Spec.Request = csrWith(t, func(*x509.CertificateRequest) {})
@@ -449,7 +462,10 @@ func TestDecideWaits(t *testing.T) {
 		"trust domain of the mesh": {ReasonDeclarationInvalid, func(f *Facts) { f.Cluster.Spec.MeshTrustDomain = "kafka.signet.dev" }},
 		"secret redirected":        {ReasonCertificateDiffers, func(f *Facts) { f.Certificate.Spec.SecretName = "stolen" }},
 		"keystore added":           {ReasonCertificateDiffers, func(f *Facts) { f.Certificate.Spec.Keystores = &cmv1.CertificateKeystores{} }},
-		"declaration changed":      {ReasonCertificateDiffers, func(f *Facts) { f.Cluster.Spec.Certificates.Duration.Duration = 2 * time.Hour }},
+		"keystore not there yet": {ReasonCertificateDiffers, func(f *Facts) {
+			f.User.Spec.Certificate = &v1alpha1.UserCertificate{Keystores: v1alpha1.KeystoreFormats()}
+		}},
+		"declaration changed": {ReasonCertificateDiffers, func(f *Facts) { f.Cluster.Spec.Certificates.Duration.Duration = 2 * time.Hour }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := honest(t, p256(t))

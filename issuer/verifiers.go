@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 
 	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -136,24 +137,33 @@ func (v *ClusterVerifiers) bundlesBehind(ctx context.Context, cluster *v1alpha1.
 		return behindBy(fmt.Sprintf("kafkacluster %s/%s", cluster.Namespace, cluster.Name), err)
 	}
 	var behind []string
-	check := func(namespace, name, key string, want []byte) error {
+	check := func(namespace, name string, want []byte, keys ...string) error {
 		var have corev1.ConfigMap
 		err := v.Client.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, &have)
 		if client.IgnoreNotFound(err) != nil {
 			return fmt.Errorf("read configmap %s/%s: %w", namespace, name, err)
 		}
-		if err != nil || have.Data[key] != string(want) {
+		if err != nil || slices.ContainsFunc(keys, func(key string) bool { return have.Data[key] != string(want) }) {
 			behind = append(behind, fmt.Sprintf("configmap %s/%s", namespace, name))
 		}
 		return nil
 	}
-	if err := check(cluster.Namespace, v1alpha1.BrokerConfigName(cluster.Name), v1alpha1.KeyClientCA, trust); err != nil {
+	if err := check(cluster.Namespace, v1alpha1.BrokerConfigName(cluster.Name), trust, v1alpha1.KeyClientCA); err != nil {
 		return nil, err
 	}
-	if listener, err := certs.ClientListener(cluster); err != nil {
+	listeners, err := certs.ClientListeners(cluster)
+	if err != nil {
 		return nil, fmt.Errorf("kafkacluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
-	} else if listener.ServerCA != nil {
-		return behind, nil // what clients trust does not depend on who signs
+	}
+	var files []string
+	for _, l := range listeners {
+		// Whom clients trust at a listener with a serverCA does not depend on who signs.
+		if l.ServerCA == nil {
+			files = append(files, v1alpha1.FileForScope(v1alpha1.FileCA, l.FileScope))
+		}
+	}
+	if len(files) == 0 {
+		return behind, nil
 	}
 	trust = certs.EncodeCertificates(roots)
 	var users v1alpha1.KafkaUserList
@@ -167,7 +177,7 @@ func (v *ClusterVerifiers) bundlesBehind(ctx context.Context, cluster *v1alpha1.
 		if user.Spec.ClusterRef.In(user.Namespace) != ref || !user.DeletionTimestamp.IsZero() || !hasBundle(user) {
 			continue
 		}
-		if err := check(user.Namespace, v1alpha1.TrustBundleName(user.Name), v1alpha1.FileCA, trust); err != nil {
+		if err := check(user.Namespace, v1alpha1.TrustBundleName(user.Name), trust, files...); err != nil {
 			return nil, err
 		}
 	}

@@ -264,7 +264,7 @@ func (m *Mutation) addVolumes(spec *corev1.PodSpec, declaration Declaration, use
 			return refuse(ReasonVolumeName, "annotation %s names two KafkaUsers whose volumes would share the name %s: use shorter names", v1alpha1.AnnotationUser, VolumeName(user))
 		}
 		if i := slices.IndexFunc(spec.Volumes, named); i < 0 {
-			missing = append(missing, volume(user, credentials(user, users[user]), fileMode(spec, declaration.Containers)))
+			missing = append(missing, volume(user, users[user], fileMode(spec, declaration.Containers)))
 		} else if !isOurs(&spec.Volumes[i], user) {
 			return refuse(ReasonVolumeName, "volume %s has the name that Signet needs for KafkaUser %s, and other content: give yours another name", VolumeName(user), user)
 		}

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"maps"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,32 +34,65 @@ func VolumeName(user string) string {
 }
 
 // same projects keys to files of the same name.
-func same(keys ...string) (items []corev1.KeyToPath) {
-	for _, key := range keys {
-		items = append(items, corev1.KeyToPath{Key: key, Path: key})
+func same(keys ...string) []corev1.KeyToPath {
+	items := make([]corev1.KeyToPath, len(keys))
+	for i, key := range keys {
+		items[i] = corev1.KeyToPath{Key: key, Path: key}
 	}
 	return items
 }
 
-// volume projects the user's credentials and ConfigMaps into one directory. None of the sources is optional: the kubelet
-// keeps the pod in ContainerCreating until it has all of them, so no container ever starts without its identity.
-func volume(user string, credentials corev1.VolumeProjection, mode int32) corev1.Volume {
-	configMap := func(name string, keys ...string) corev1.VolumeProjection {
-		return corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{
-			LocalObjectReference: corev1.LocalObjectReference{Name: name}, Items: same(keys...),
-		}}
+// volume projects the user's credentials and ConfigMaps into one directory. What every pod has is not optional: the kubelet
+// keeps the pod in ContainerCreating until it has all of it, so no container ever starts without its identity.
+//
+// What comes and goes while the pod runs is: the files for other listeners, with the KafkaCluster's listeners, and the
+// keystores, with the KafkaUser's declaration. Where something is gone that is not optional, the kubelet no longer updates
+// anything of the volume.
+func volume(name string, user *v1alpha1.KafkaUser, mode int32) corev1.Volume {
+	own := credentials(name, user)
+	var keystores []v1alpha1.KeystoreFormat
+	if own.Secret != nil {
+		keystores = v1alpha1.KeystoreFormats() // what a KafkaUser that does not exist yet will declare is not known
+		if user != nil {
+			keystores = user.Keystores()
+		}
+	}
+	config, trust := v1alpha1.ClientConfigName(name), v1alpha1.TrustBundleName(name)
+	sources := []corev1.VolumeProjection{
+		own,
+		fromConfigMap(config, false, clientconfig.Files("")...),
+		fromConfigMap(trust, false, v1alpha1.FileCA),
+	}
+	if len(keystores) > 0 {
+		var files []string
+		for _, format := range keystores {
+			files = append(files, format.File())
+		}
+		optional := true
+		sources = append(sources, corev1.VolumeProjection{Secret: &corev1.SecretProjection{
+			LocalObjectReference: own.Secret.LocalObjectReference, Items: same(files...), Optional: &optional,
+		}})
+	}
+	configs, trusts := clientconfig.KeystoreFiles("", keystores), []string(nil)
+	for _, scope := range clientconfig.Scopes() {
+		configs = slices.Concat(configs, clientconfig.Files(scope), clientconfig.KeystoreFiles(scope, keystores))
+		trusts = append(trusts, v1alpha1.FileForScope(v1alpha1.FileCA, scope))
 	}
 	return corev1.Volume{
-		Name: VolumeName(user),
+		Name: VolumeName(name),
 		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
 			DefaultMode: &mode,
-			Sources: []corev1.VolumeProjection{
-				credentials,
-				configMap(v1alpha1.ClientConfigName(user), v1alpha1.FileJavaProperties, v1alpha1.FileLibrdkafka, v1alpha1.FileJSON),
-				configMap(v1alpha1.TrustBundleName(user), v1alpha1.FileCA),
-			},
+			Sources:     append(sources, fromConfigMap(config, true, configs...), fromConfigMap(trust, true, trusts...)),
 		}},
 	}
+}
+
+func fromConfigMap(name string, optional bool, keys ...string) corev1.VolumeProjection {
+	source := &corev1.ConfigMapProjection{LocalObjectReference: corev1.LocalObjectReference{Name: name}, Items: same(keys...)}
+	if optional {
+		source.Optional = &optional
+	}
+	return corev1.VolumeProjection{ConfigMap: source}
 }
 
 // credentials are key and certificate of the KafkaUser with this name: from its Secret, or by the kubelet where Signet says
@@ -94,7 +128,7 @@ func signer(user *v1alpha1.KafkaUser) string {
 		return ""
 	}
 	if c := user.Spec.Certificate; c != nil {
-		if c.Delivery == v1alpha1.DeliverySecret {
+		if c.Delivery == v1alpha1.DeliverySecret || len(c.Keystores) > 0 {
 			return ""
 		}
 		if ref := c.IssuerRef; ref != nil && (!ref.IsMeshIssuer() || v1alpha1.SignerName(ref.Name) != user.Status.SignerName) {
@@ -123,12 +157,14 @@ func kubeletLife(user *v1alpha1.KafkaUser) int32 {
 }
 
 // isOurs tells whether a volume is the one that Signet makes for the user, in either form, maybe an earlier version's: it
-// projects the user's credentials and ConfigMaps and nothing else. The form that a pod was made with stays.
+// projects the user's credentials and ConfigMaps, perhaps more of the same where that is optional, and nothing else. The
+// form that a pod was made with stays.
 func isOurs(v *corev1.Volume, user string) bool {
 	if v.Projected == nil {
 		return false
 	}
 	const credentials = "credentials"
+	// What must be there, and whether it is missing.
 	missing := map[string]bool{
 		credentials: true,
 		"configmap/" + v1alpha1.ClientConfigName(user): true,
@@ -136,18 +172,25 @@ func isOurs(v *corev1.Volume, user string) bool {
 	}
 	for _, source := range v.Projected.Sources {
 		var key string
+		var optional *bool
 		switch {
-		case source.Secret != nil && source.Secret.Name == v1alpha1.CertificateName(user), isKubelets(source.PodCertificate, user):
+		case source.Secret != nil && source.Secret.Name == v1alpha1.CertificateName(user):
+			key, optional = credentials, source.Secret.Optional
+		case isKubelets(source.PodCertificate, user):
 			key = credentials
 		case source.ConfigMap != nil:
-			key = "configmap/" + source.ConfigMap.Name
+			key, optional = "configmap/"+source.ConfigMap.Name, source.ConfigMap.Optional
 		}
-		if !missing[key] {
+		isOptional := optional != nil && *optional
+		first, ours := missing[key]
+		if !ours || !first && !isOptional {
 			return false
 		}
-		delete(missing, key)
+		if !isOptional {
+			missing[key] = false
+		}
 	}
-	return len(missing) == 0
+	return !slices.Contains(slices.Collect(maps.Values(missing)), true)
 }
 
 func isKubelets(p *corev1.PodCertificateProjection, user string) bool {

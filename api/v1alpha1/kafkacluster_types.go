@@ -37,7 +37,8 @@ type KafkaCluster struct {
 // +kubebuilder:validation:XValidation:rule="self.listeners.exists(l, l.name == self.admin.listener)",message="admin.listener must be the name of one of the listeners"
 // +kubebuilder:validation:XValidation:rule="self.listeners.filter(l, l.name == self.admin.listener).all(l, l.authentication == 'MTLS')",message="admin.listener must be a listener with authentication MTLS"
 type KafkaClusterSpec struct {
-	// Listeners by which clients reach the brokers. A client gets the first one whose scope fits where it runs.
+	// Listeners by which clients reach the brokers. Of each scope a client gets the first one with authentication MTLS, else
+	// the first one.
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	// +listType=map
@@ -134,7 +135,8 @@ type Listener struct {
 	// +listType=atomic
 	BootstrapServers []string `json:"bootstrapServers"`
 
-	// Scope says for whom the listener is: Cluster (pods) or External (outside Kubernetes).
+	// Scope says for whom the listener is: Cluster (pods) or External (outside Kubernetes). Pods have files for both:
+	// client.properties and its like are those of Cluster, else of External; client-external.properties those of External.
 	Scope ListenerScope `json:"scope"`
 
 	// Authentication says how the listener identifies clients: MTLS (default) or None.

@@ -127,7 +127,7 @@ type Workload struct {
 type Delivery string
 
 const (
-	// DeliveryAuto is by the kubelet where the API server and every node can, else by Secret.
+	// DeliveryAuto is by the kubelet where the API server and every node can and no keystores are asked for, else by Secret.
 	DeliveryAuto Delivery = "Auto"
 	// DeliverySecret is by a Secret that cert-manager keeps.
 	DeliverySecret Delivery = "Secret"
@@ -135,8 +135,23 @@ const (
 	DeliveryPodCertificate Delivery = "PodCertificate"
 )
 
+// KeystoreFormat is a form in which Java programs read key and certificate, beside PEM.
+// +kubebuilder:validation:Enum=PKCS12;JKS
+type KeystoreFormat string
+
+const (
+	// KeystorePKCS12 is PKCS#12, Java's own default.
+	KeystorePKCS12 KeystoreFormat = "PKCS12"
+	// KeystoreJKS is Java's own older format.
+	KeystoreJKS KeystoreFormat = "JKS"
+)
+
+// KeystoreFormats are all of them.
+func KeystoreFormats() []KeystoreFormat { return []KeystoreFormat{KeystorePKCS12, KeystoreJKS} }
+
 // UserCertificate overrides a KafkaCluster's certificate defaults for one user.
 // +kubebuilder:validation:XValidation:rule="!has(self.delivery) || self.delivery != 'PodCertificate' || !has(self.issuerRef) || self.issuerRef.kind == 'MeshIssuer'",message="delivery PodCertificate needs a MeshIssuer: no issuer of cert-manager's own answers the kubelet; use the delivery Secret"
+// +kubebuilder:validation:XValidation:rule="!has(self.keystores) || size(self.keystores) == 0 || !has(self.delivery) || self.delivery != 'PodCertificate'",message="keystores need a Secret, and with delivery PodCertificate there is none: leave delivery out or set it to Secret, or make the keystore in the container from keystore.pem"
 type UserCertificate struct {
 	// IssuerRef names who signs; default: the KafkaCluster's.
 	// +optional
@@ -149,11 +164,21 @@ type UserCertificate struct {
 
 	// Delivery is how pods get key and certificate: Secret (cert-manager makes and renews a Secret), PodCertificate (the
 	// kubelet makes the key, which never leaves the node, and renews the certificate; there is no Secret; needs
-	// Kubernetes 1.37 on every node and a MeshIssuer), or Auto (default): PodCertificate for pods where every node can,
-	// and the Secret beside it, for pods that come before their KafkaUser and for external clients.
+	// Kubernetes 1.37 on every node and a MeshIssuer), or Auto (default): PodCertificate for pods where every node can and
+	// no keystores are asked for, and the Secret beside it, for pods that come before their KafkaUser and for external
+	// clients.
 	// +optional
 	// +kubebuilder:default=Auto
 	Delivery Delivery `json:"delivery,omitempty"`
+
+	// Keystores are the forms in which pods get key and certificate beside PEM, for Java programs that read no PEM: PKCS12
+	// (keystore.p12, which client-pkcs12.properties names) and JKS (keystore.jks, client-jks.properties). Their password is
+	// changeit; it protects nothing, for the same key lies beside them as PEM. cert-manager (1.17 or later) makes them in
+	// the Secret, so that the delivery is Secret. Pods that are created from then on have them.
+	// +optional
+	// +kubebuilder:validation:MaxItems=2
+	// +listType=set
+	Keystores []KeystoreFormat `json:"keystores,omitempty"`
 }
 
 // KafkaUserStatus is what is in force for a KafkaUser.
@@ -222,4 +247,12 @@ func (u *KafkaUser) Issuer(cluster *KafkaCluster) IssuerReference {
 		return *c.IssuerRef
 	}
 	return cluster.Spec.Certificates.IssuerRef
+}
+
+// Keystores returns the forms of keystores that the user's pods get beside PEM.
+func (u *KafkaUser) Keystores() []KeystoreFormat {
+	if c := u.Spec.Certificate; c != nil {
+		return c.Keystores
+	}
+	return nil
 }

@@ -3,7 +3,11 @@
 
 package v1alpha1
 
-import "fmt"
+import (
+	"fmt"
+	"path"
+	"strings"
+)
 
 // Annotations on pods.
 const (
@@ -66,13 +70,50 @@ const (
 	FileCA = "ca.crt"
 	// FileKeystore holds key and chain in one PEM file, the form that Kafka's Java client reads (KIP-651).
 	FileKeystore = "keystore.pem"
+	// FilePKCS12 and FileJKS hold key and chain as keystores, where the KafkaUser asks for them; cert-manager's Secret has
+	// them by the same names.
+	FilePKCS12 = "keystore.p12"
+	FileJKS    = "keystore.jks"
 	// FileJavaProperties holds the configuration of Kafka's Java client.
 	FileJavaProperties = "client.properties"
+	// FileJavaPKCS12 and FileJavaJKS hold the same with FilePKCS12 and FileJKS in place of FileKeystore.
+	FileJavaPKCS12 = "client-pkcs12.properties"
+	FileJavaJKS    = "client-jks.properties"
 	// FileLibrdkafka holds the configuration of librdkafka and kcat.
 	FileLibrdkafka = "librdkafka.conf"
 	// FileJSON holds the same facts as a JSON object, for every other client.
 	FileJSON = "kafka.json"
 )
+
+// File is the name of the keystore.
+func (f KeystoreFormat) File() string {
+	if f == KeystoreJKS {
+		return FileJKS
+	}
+	return FilePKCS12
+}
+
+// JavaProperties is the name of the file that holds the configuration of Kafka's Java client with the keystore.
+func (f KeystoreFormat) JavaProperties() string {
+	if f == KeystoreJKS {
+		return FileJavaJKS
+	}
+	return FileJavaPKCS12
+}
+
+// KeystorePassword is the password of FilePKCS12 and FileJKS. It is no secret: whoever can read the keystore can read the
+// same key as PEM beside it. The JDK's own trust store has the same one.
+const KeystorePassword = "changeit"
+
+// FileForScope returns the name of a file that is about the listener of a scope: client.properties becomes
+// client-external.properties. The files of the scope "" are those for a user's own pods, which have the plain names.
+func FileForScope(file string, scope ListenerScope) string {
+	if scope == "" {
+		return file
+	}
+	extension := path.Ext(file)
+	return strings.TrimSuffix(file, extension) + "-" + strings.ToLower(string(scope)) + extension
+}
 
 // Keys of a KafkaUser's client ConfigMap beside the files above; pods take environment variables from them.
 const (
@@ -92,8 +133,8 @@ func CertificateName(user string) string { return user + "-kafka-tls" }
 // ClientConfigName is the name of the ConfigMap with the client configuration of the KafkaUser with this name.
 func ClientConfigName(user string) string { return user + "-kafka-client" }
 
-// TrustBundleName is the name of the ConfigMap (key FileCA) with what the KafkaUser with this name must trust to reach
-// its brokers.
+// TrustBundleName is the name of the ConfigMap (key FileCA, and FileForScope of it) with what the KafkaUser with this name
+// must trust to reach its brokers.
 func TrustBundleName(user string) string { return user + "-kafka-trust" }
 
 // MappingName is the name of the PrincipalMapping of a KafkaUser, in its KafkaCluster's namespace. A namespace has no

@@ -91,6 +91,8 @@ func TestRefusals(t *testing.T) {
 		{"an admin topic of somebody else's", user("admin: [payroll]"), ns + "-"},
 		{"an external subject that Java never prints", user(`externalSubjects: ["CN=a, OU=b"]`), "externalSubjects"},
 		{"a certificate of minutes", user("certificate: {duration: 10m}"), "at least 1h"},
+		{"a keystore with no Secret to be in", user("certificate: {delivery: PodCertificate, keystores: [JKS]}"), "keystores need a Secret"},
+		{"a keystore of an unknown format", user("certificate: {keystores: [PEM]}"), "spec.certificate.keystores"},
 		{"a cluster with an admin listener that is none", strings.Replace(cluster, "admin: {listener: mtls}", "admin: {listener: other}", 1), "admin.listener must be the name"},
 		{"a super user with a semicolon", cluster + "  superUsers: [\"User:a;User:b\"]\n", "superUsers"},
 		{"a bootstrap server with a newline", strings.Replace(cluster, "kafka:9093", `kafka:9093\nsasl.jaas.config=x`, 1), "bootstrapServers"},

@@ -47,8 +47,9 @@ func TestDocs(t *testing.T) {
 				return
 			}
 			t.Cleanup(func() {
-				cleanup(t, "delete", "namespace", "shop", "store", "--ignore-not-found", "--timeout=80s")
-				cleanup(t, "-n", "kafka", "delete", "principalmapping", "shop.checkout", "shop.reporting", "store.cart", "shop.cart", "shop.mailer", "shop.ledger", "shop.billing", "--ignore-not-found")
+				cleanup(t, "delete", "namespace", "shop", "store", "billing", "--ignore-not-found", "--timeout=80s")
+				cleanup(t, "-n", "kafka", "delete", "principalmapping", "shop.checkout", "shop.reporting", "store.cart", "shop.cart", "shop.mailer", "shop.ledger", "shop.billing",
+					"billing.invoices", "billing.refunds", "billing.warehouse", "--ignore-not-found")
 				cleanup(t, "-n", "kafka", "patch", "kafkacluster", "kafka", "--type=merge", "-p", `{"spec":{"policy":{"adminTopicExemptions":null}}}`)
 			})
 			// The pages name files relative to the checkout, and write files of their own.

@@ -442,6 +442,8 @@ var schemaYAML = typed.YAMLObject(`types:
         scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.KeyType
   scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.KeystoreFormat
+  scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.Listener
   map:
     fields:
@@ -706,6 +708,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: issuerRef
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.IssuerReference
+    - name: keystores
+      type:
+        list:
+          elementType:
+            namedType: com.github.signet-kafka.signet.api.v1alpha1.KeystoreFormat
+          elementRelationship: associative
 - name: com.github.signet-kafka.signet.api.v1alpha1.Workload
   map:
     fields:

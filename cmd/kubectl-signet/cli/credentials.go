@@ -94,7 +94,7 @@ const (
 	// TrustServerCA is the listener's own serverCA, in the KafkaCluster's namespace.
 	TrustServerCA TrustSource = iota
 	// TrustBundle is the KafkaUser's trust bundle, which Signet keeps current: for a listener with the same serverCA as
-	// the one that the user's pods get.
+	// one that it is made for.
 	TrustBundle
 	// TrustIssuer is the root of whoever signed the user's certificate, which is the default where a listener names no
 	// serverCA: ca.crt in the KafkaUser's Secret, or, for who may not read that, the MeshIssuer's ClusterTrustBundle.
@@ -103,19 +103,31 @@ const (
 
 // TrustSources returns the sources for a listener, the best first.
 func TrustSources(cluster *v1alpha1.KafkaCluster, listener v1alpha1.Listener) []TrustSource {
-	pods, ok := cluster.Listener(v1alpha1.ScopeCluster)
-	same := ok && pods.Authentication != v1alpha1.AuthenticationNone && sameKey(pods.ServerCA, listener.ServerCA)
 	var sources []TrustSource
 	if listener.ServerCA != nil {
 		sources = append(sources, TrustServerCA)
 	}
-	if same {
+	if bundleKey(cluster, listener) != "" {
 		sources = append(sources, TrustBundle)
 	}
 	if listener.ServerCA == nil {
 		sources = append(sources, TrustIssuer)
 	}
 	return sources
+}
+
+// bundleKey is the key of a KafkaUser's trust bundle that holds the certificates to trust at a listener; "" where none does.
+func bundleKey(cluster *v1alpha1.KafkaCluster, listener v1alpha1.Listener) string {
+	listeners, err := certs.ClientListeners(cluster)
+	if err != nil {
+		return "" // a cluster without listeners has no bundles either
+	}
+	for _, l := range listeners {
+		if sameKey(l.ServerCA, listener.ServerCA) {
+			return v1alpha1.FileForScope(v1alpha1.FileCA, l.FileScope)
+		}
+	}
+	return ""
 }
 
 func sameKey(a, b *v1alpha1.KeyReference) bool {

@@ -134,7 +134,7 @@ func readTrust(ctx context.Context, c client.Reader, sources []TrustSource, user
 			key := client.ObjectKey{Namespace: user.Namespace, Name: v1alpha1.TrustBundleName(user.Name)}
 			var bundle corev1.ConfigMap
 			err = get(ctx, c, "configmap", key, &bundle)
-			trust, where = []byte(bundle.Data[v1alpha1.FileCA]), fmt.Sprintf("configmap %s", key)
+			trust, where = []byte(bundle.Data[bundleKey(cluster, listener)]), fmt.Sprintf("configmap %s", key)
 		case TrustIssuer:
 			trust, where, err = issuer()
 		}

@@ -220,10 +220,10 @@ func TestTrustSources(t *testing.T) {
 	}{
 		"both the issuer's":     {nil, nil, []TrustSource{TrustBundle, TrustIssuer}},
 		"both the same":         {a, a.DeepCopy(), []TrustSource{TrustServerCA, TrustBundle}},
-		"different":             {a, b, []TrustSource{TrustServerCA}},
-		"only the outside's":    {nil, b, []TrustSource{TrustServerCA}},
-		"only the inside's":     {a, nil, []TrustSource{TrustIssuer}},
-		"of different key only": {a, &v1alpha1.KeyReference{Secret: "a", Key: "other"}, []TrustSource{TrustServerCA}},
+		"different":             {a, b, []TrustSource{TrustServerCA, TrustBundle}},
+		"only the outside's":    {nil, b, []TrustSource{TrustServerCA, TrustBundle}},
+		"only the inside's":     {a, nil, []TrustSource{TrustBundle, TrustIssuer}},
+		"of different key only": {a, &v1alpha1.KeyReference{Secret: "a", Key: "other"}, []TrustSource{TrustServerCA, TrustBundle}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cluster := &v1alpha1.KafkaCluster{Spec: v1alpha1.KafkaClusterSpec{Listeners: listeners()}}
@@ -232,6 +232,14 @@ func TestTrustSources(t *testing.T) {
 				t.Errorf("got %v, want %v", got, tc.want)
 			}
 		})
+	}
+	// A listener that KafkaUsers have no files for, with a serverCA of its own.
+	cluster := &v1alpha1.KafkaCluster{Spec: v1alpha1.KafkaClusterSpec{Listeners: listeners()}}
+	third := cluster.Spec.Listeners[0]
+	third.Name, third.ServerCA = "third", a
+	cluster.Spec.Listeners = append(cluster.Spec.Listeners, third)
+	if got := TrustSources(cluster, third); !slices.Equal(got, []TrustSource{TrustServerCA}) {
+		t.Errorf("a third listener: %v", got)
 	}
 }
 
@@ -298,25 +306,35 @@ func TestFetchRefuses(t *testing.T) {
 }
 
 func TestTrustBundleStandsInForAServerCAThatMayNotBeRead(t *testing.T) {
-	user, cluster, secret, bundle := world(t)
-	for i := range cluster.Spec.Listeners[:2] {
-		cluster.Spec.Listeners[i].ServerCA = &v1alpha1.KeyReference{Secret: "broker-ca"}
-	}
-	user.Status.Conditions[2].Status, user.Status.Conditions[2].Reason, user.Status.Conditions[2].Message = metav1.ConditionFalse, "Unreachable", "no broker answers"
-	c := deny(t, []client.Object{user, cluster, secret, bundle}, func(_ string, _ runtime.Object, key client.ObjectKey) bool { return key.Name == "broker-ca" })
-	credentials, warnings, err := fetch(t.Context(), c, client.ObjectKeyFromObject(user), "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := []string{
-		"kafkauser shop/orders: AccessSynced: Unreachable: no broker answers",
-		"ca.crt is taken from configmap shop/orders-kafka-trust, which holds the same: you may not read secret kafka/broker-ca",
-	}
-	if !slices.Equal(warnings, want) {
-		t.Errorf("warnings %q", warnings)
-	}
-	if string(credentials.Trust) != bundle.Data["ca.crt"] {
-		t.Errorf("trust: %s", credentials.Trust)
+	for name, tc := range map[string]struct {
+		inside *v1alpha1.KeyReference
+		key    string
+	}{
+		"that of the pods' listener too": {&v1alpha1.KeyReference{Secret: "broker-ca"}, "ca.crt"},
+		"that of no other listener":      {nil, "ca-external.crt"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			user, cluster, secret, bundle := world(t)
+			cluster.Spec.Listeners[0].ServerCA, cluster.Spec.Listeners[1].ServerCA = tc.inside, &v1alpha1.KeyReference{Secret: "broker-ca"}
+			other, _ := identity(t, []string{"", "", "brokers"}, noon.Add(-time.Hour), noon.Add(1000*time.Hour), true)
+			bundle.Data["ca-external.crt"] = string(other)
+			user.Status.Conditions[2].Status, user.Status.Conditions[2].Reason, user.Status.Conditions[2].Message = metav1.ConditionFalse, "Unreachable", "no broker answers"
+			c := deny(t, []client.Object{user, cluster, secret, bundle}, func(_ string, _ runtime.Object, key client.ObjectKey) bool { return key.Name == "broker-ca" })
+			credentials, warnings, err := fetch(t.Context(), c, client.ObjectKeyFromObject(user), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []string{
+				"kafkauser shop/orders: AccessSynced: Unreachable: no broker answers",
+				"ca.crt is taken from configmap shop/orders-kafka-trust, which holds the same: you may not read secret kafka/broker-ca",
+			}
+			if !slices.Equal(warnings, want) {
+				t.Errorf("warnings %q", warnings)
+			}
+			if string(credentials.Trust) != bundle.Data[tc.key] {
+				t.Errorf("trust: %s", credentials.Trust)
+			}
+		})
 	}
 }
 

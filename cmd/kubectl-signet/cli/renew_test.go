@@ -412,7 +412,8 @@ func TestKeyElsewhere(t *testing.T) {
 	}
 }
 
-// TestTrustOfAListenerWithoutServerCA comes from the ClusterTrustBundle, where the pods' bundle is another listener's.
+// TestTrustOfAListenerWithoutServerCA comes from the ClusterTrustBundle, where the user's bundle has only that of another
+// listener, as an earlier version made it.
 func TestTrustOfAListenerWithoutServerCA(t *testing.T) {
 	s := newSignet(t)
 	s.cluster.Spec.Listeners[0].ServerCA = &v1alpha1.KeyReference{Secret: "broker-ca", Key: "ca.crt"}

@@ -14,7 +14,8 @@ import (
 //
 // KafkaClusterSpec is what an administrator declares of a Kafka.
 type KafkaClusterSpecApplyConfiguration struct {
-	// Listeners by which clients reach the brokers. A client gets the first one whose scope fits where it runs.
+	// Listeners by which clients reach the brokers. Of each scope a client gets the first one with authentication MTLS, else
+	// the first one.
 	Listeners []ListenerApplyConfiguration `json:"listeners,omitempty"`
 	// Admin says how Signet itself connects, to keep ACLs, quotas and topics. It signs itself a client certificate that
 	// lives in memory only; its principal (status.adminPrincipal) has to be a super user, which the rendered

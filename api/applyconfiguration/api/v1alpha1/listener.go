@@ -18,7 +18,8 @@ type ListenerApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// BootstrapServers are the host:port pairs that clients connect to first.
 	BootstrapServers []string `json:"bootstrapServers,omitempty"`
-	// Scope says for whom the listener is: Cluster (pods) or External (outside Kubernetes).
+	// Scope says for whom the listener is: Cluster (pods) or External (outside Kubernetes). Pods have files for both:
+	// client.properties and its like are those of Cluster, else of External; client-external.properties those of External.
 	Scope *apiv1alpha1.ListenerScope `json:"scope,omitempty"`
 	// Authentication says how the listener identifies clients: MTLS (default) or None.
 	Authentication *apiv1alpha1.ListenerAuthentication `json:"authentication,omitempty"`

@@ -21,9 +21,15 @@ type UserCertificateApplyConfiguration struct {
 	Duration *v1.Duration `json:"duration,omitempty"`
 	// Delivery is how pods get key and certificate: Secret (cert-manager makes and renews a Secret), PodCertificate (the
 	// kubelet makes the key, which never leaves the node, and renews the certificate; there is no Secret; needs
-	// Kubernetes 1.37 on every node and a MeshIssuer), or Auto (default): PodCertificate for pods where every node can,
-	// and the Secret beside it, for pods that come before their KafkaUser and for external clients.
+	// Kubernetes 1.37 on every node and a MeshIssuer), or Auto (default): PodCertificate for pods where every node can and
+	// no keystores are asked for, and the Secret beside it, for pods that come before their KafkaUser and for external
+	// clients.
 	Delivery *apiv1alpha1.Delivery `json:"delivery,omitempty"`
+	// Keystores are the forms in which pods get key and certificate beside PEM, for Java programs that read no PEM: PKCS12
+	// (keystore.p12, which client-pkcs12.properties names) and JKS (keystore.jks, client-jks.properties). Their password is
+	// changeit; it protects nothing, for the same key lies beside them as PEM. cert-manager (1.17 or later) makes them in
+	// the Secret, so that the delivery is Secret. Pods that are created from then on have them.
+	Keystores []apiv1alpha1.KeystoreFormat `json:"keystores,omitempty"`
 }
 
 // UserCertificateApplyConfiguration constructs a declarative configuration of the UserCertificate type for use with
@@ -53,5 +59,15 @@ func (b *UserCertificateApplyConfiguration) WithDuration(value v1.Duration) *Use
 // If called multiple times, the Delivery field is set to the value of the last call.
 func (b *UserCertificateApplyConfiguration) WithDelivery(value apiv1alpha1.Delivery) *UserCertificateApplyConfiguration {
 	b.Delivery = &value
+	return b
+}
+
+// WithKeystores adds the given value to the Keystores field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Keystores field.
+func (b *UserCertificateApplyConfiguration) WithKeystores(values ...apiv1alpha1.KeystoreFormat) *UserCertificateApplyConfiguration {
+	for i := range values {
+		b.Keystores = append(b.Keystores, values[i])
+	}
 	return b
 }
