@@ -21,13 +21,16 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
 	"github.com/google/cel-go/cel"
 	"github.com/prometheus/client_golang/prometheus"
 	yamlnode "go.yaml.in/yaml/v3"
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -301,6 +304,134 @@ func TestPodsAreRestricted(t *testing.T) {
 	}
 }
 
+// has tells how many objects of a kind are rendered.
+func has(t *testing.T, rendered []byte, kind string) (n int) {
+	t.Helper()
+	for _, doc := range documents(t, rendered) {
+		var meta metav1.TypeMeta
+		if err := yaml.Unmarshal(doc, &meta); err != nil {
+			t.Fatal(err)
+		}
+		if meta.Kind == kind {
+			n++
+		}
+	}
+	return n
+}
+
+// TestServingCertificate holds that one of the two makes the webhook's certificate, that the webhook mounts what that one
+// makes, that the API server is told by that one whom to trust, and that the controller may do no more than its part.
+func TestServingCertificate(t *testing.T) {
+	const webhook = "signet-webhook"
+	for name, tc := range map[string]struct {
+		args                  []string
+		secret, injectFrom    string
+		issuers, certificates int
+		issuer, issuerKind    string
+	}{
+		"self-managed": {secret: "signet-webhook-tls"},
+		"cert-manager": {
+			args: []string{"--set", "webhook.servingCertificate.source=CertManager"}, secret: "signet-webhook-serving", injectFrom: "signet-system/" + webhook,
+			issuers: 2, certificates: 2, issuer: "signet-webhook-root", issuerKind: "Issuer",
+		},
+		"an issuer of one's own": {
+			args:   []string{"--set", "webhook.servingCertificate.source=CertManager,webhook.servingCertificate.issuerRef.name=corporate,webhook.servingCertificate.issuerRef.kind=ClusterIssuer"},
+			secret: "signet-webhook-serving", injectFrom: "signet-system/" + webhook,
+			certificates: 1, issuer: "corporate", issuerKind: "ClusterIssuer",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rendered := mustRender(t, tc.args...)
+			if got := [2]int{has(t, rendered, "Issuer"), has(t, rendered, "Certificate")}; got != [2]int{tc.issuers, tc.certificates} {
+				t.Errorf("%d issuers and %d certificates", got[0], got[1])
+			}
+			self := tc.injectFrom == ""
+			for _, d := range objects[appsv1.Deployment](t, rendered, "Deployment") {
+				pod := d.Spec.Template.Spec
+				if d.Name == webhook && pod.Volumes[0].Secret.SecretName != tc.secret {
+					t.Errorf("the webhook mounts %s", pod.Volumes[0].Secret.SecretName)
+				}
+				if d.Name != webhook && !slices.Contains(pod.Containers[0].Args, fmt.Sprintf("--manage-serving-certificate=%t", self)) {
+					t.Errorf("the controller is told %q", pod.Containers[0].Args)
+				}
+			}
+			for _, annotations := range []map[string]string{
+				objects[admissionregistrationv1.MutatingWebhookConfiguration](t, rendered, "MutatingWebhookConfiguration")[0].Annotations,
+				objects[admissionregistrationv1.ValidatingWebhookConfiguration](t, rendered, "ValidatingWebhookConfiguration")[0].Annotations,
+			} {
+				if got := annotations[cmv1.WantInjectAnnotation]; got != tc.injectFrom {
+					t.Errorf("the CA is injected from %q", got)
+				}
+			}
+			may := permissions(t, rendered)
+			for _, part := range []string{"mutatingwebhookconfigurations", "signet-webhook-tls", "signet-webhook-ca"} {
+				if strings.Contains(may, part) != self {
+					t.Errorf("about %s the accounts may\n%s", part, may)
+				}
+			}
+			if self {
+				return
+			}
+			for _, c := range objects[cmv1.Certificate](t, rendered, "Certificate") {
+				if c.Name != webhook {
+					if !c.Spec.IsCA || c.Spec.PrivateKey.RotationPolicy != cmv1.RotationPolicyNever || c.Spec.SecretName == tc.secret {
+						t.Errorf("the CA is %+v", c.Spec)
+					}
+					continue
+				}
+				ref := c.Spec.IssuerRef
+				if c.Spec.IsCA || c.Spec.SecretName != tc.secret || ref.Name != tc.issuer || ref.Kind != tc.issuerKind || ref.Group != "cert-manager.io" {
+					t.Errorf("the certificate is %+v", c.Spec)
+				}
+				if want := []string{"signet-webhook.signet-system.svc", "signet-webhook.signet-system"}; !slices.Equal(c.Spec.DNSNames, want) {
+					t.Errorf("its names are %q, want %q", c.Spec.DNSNames, want)
+				}
+			}
+		})
+	}
+}
+
+// TestAvailability holds what keeps the webhook answering while nodes come and go: several replicas on several nodes, of which
+// a drain takes one at a time and an upgrade none before its successor answers, which no pod of lower priority displaces,
+// and which are told to go some time before they go.
+func TestAvailability(t *testing.T) {
+	rendered := mustRender(t)
+	quota := objects[corev1.ResourceQuota](t, rendered, "ResourceQuota")[0].Spec
+	budgets := map[string]policyv1.PodDisruptionBudget{}
+	for _, b := range objects[policyv1.PodDisruptionBudget](t, mustRender(t, "--set", "controller.replicas=2"), "PodDisruptionBudget") {
+		budgets[b.Name] = b
+	}
+	for _, d := range objects[appsv1.Deployment](t, mustRender(t, "--set", "controller.replicas=2"), "Deployment") {
+		pod := d.Spec.Template.Spec
+		if *d.Spec.Replicas < 2 || d.Spec.Strategy.RollingUpdate.MaxUnavailable.IntValue() != 0 {
+			t.Errorf("%s: %d replicas, strategy %+v", d.Name, *d.Spec.Replicas, d.Spec.Strategy)
+		}
+		if b, ok := budgets[d.Name]; !ok || b.Spec.MaxUnavailable.IntValue() != 1 || !selects(t, b.Spec.Selector, d.Spec.Template.Labels) {
+			t.Errorf("%s: its budget is %+v", d.Name, b.Spec)
+		}
+		if s := pod.TopologySpreadConstraints; len(s) != 1 || s[0].TopologyKey != corev1.LabelHostname || !selects(t, s[0].LabelSelector, d.Spec.Template.Labels) {
+			t.Errorf("%s: spread by %+v", d.Name, s)
+		}
+		if class := quota.ScopeSelector.MatchExpressions[0]; class.ScopeName != corev1.ResourceQuotaScopePriorityClass || !slices.Contains(class.Values, pod.PriorityClassName) {
+			t.Errorf("%s: no quota is for its class %s", d.Name, pod.PriorityClassName)
+		}
+		if !strings.HasSuffix(d.Name, "-webhook") {
+			continue
+		}
+		drain := slices.IndexFunc(pod.Containers[0].Args, func(arg string) bool { return strings.HasPrefix(arg, "--drain-delay=") })
+		if drain < 0 {
+			t.Fatalf("%s: does not drain: %q", d.Name, pod.Containers[0].Args)
+		}
+		delay, err := time.ParseDuration(strings.TrimPrefix(pod.Containers[0].Args[drain], "--drain-delay="))
+		if grace := time.Duration(*pod.TerminationGracePeriodSeconds) * time.Second; err != nil || delay < time.Second || grace < 2*delay {
+			t.Errorf("%s: drains for %s of %s: %v", d.Name, delay, grace, err)
+		}
+	}
+	if got := has(t, mustRender(t, "--set", "webhook.priorityClassName=,controller.priorityClassName=high"), "ResourceQuota"); got != 0 {
+		t.Errorf("%d quotas for no pod", got)
+	}
+}
+
 // TestCRDs compares the rendered CRDs with the generated ones: equal but for the labels and the policy that keeps them.
 func TestCRDs(t *testing.T) {
 	files, err := filepath.Glob("signet/files/crds/*.yaml")
@@ -352,6 +483,10 @@ func TestSchemaRefuses(t *testing.T) {
 		"CA Secret without name":     {[]string{"--set", "controller.caSecrets[0].namespace=a"}, "/controller/caSecrets/0"},
 		"CA Secret by pattern":       {[]string{"--set", "controller.caSecrets[0].namespace=a,controller.caSecrets[0].name=*"}, "/controller/caSecrets/0/name"},
 		"namespace with YAML in it":  {[]string{"--set-json", `webhook.excludedNamespaces=["a\n- b"]`}, "/webhook/excludedNamespaces/0"},
+		"unknown certificate source": {[]string{"--set", "webhook.servingCertificate.source=Vault"}, "/webhook/servingCertificate/source"},
+		"issuer without a name":      {[]string{"--set", "webhook.servingCertificate.issuerRef.kind=ClusterIssuer"}, "/webhook/servingCertificate/issuerRef"},
+		"quota of no pod":            {[]string{"--set", "priorityQuota.pods=0"}, "/priorityQuota/pods"},
+		"drain of no duration":       {[]string{"--set", "webhook.drainDelay=5"}, "/webhook/drainDelay"},
 		"tag with a space":           {[]string{"--set", "image.tag=a b"}, "/image/tag"},
 		"account that is no account": {[]string{"--set", "controller.certManagerServiceAccount=admin"}, "/controller/certManagerServiceAccount"},
 	} {

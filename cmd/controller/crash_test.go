@@ -102,12 +102,28 @@ func (d *dying) client(config *rest.Config, options client.Options) (client.Clie
 	}), nil
 }
 
+// quick are the options of a controller that is in a hurry and has no brokers.
+func quick() options {
+	return options{
+		metrics: "0", probes: "0", namespace: "signet-system",
+		manageServing: true, webhookService: "signet-webhook", webhookConfiguration: "signet",
+		certManager: "system:serviceaccount:cert-manager:cert-manager", driftPeriod: time.Minute,
+		rotation: certs.RotationSettings{Settle: 100 * time.Millisecond, Observe: 100 * time.Millisecond},
+		brokers:  trusting{}, registry: prometheus.NewRegistry(),
+	}
+}
+
 // start runs the controller as main does, until the context ends or it is killed after limit writes (0: never).
 func start(ctx context.Context, t *testing.T, restConfig *rest.Config, limit int64, now func() time.Time) (done <-chan error, d *dying) {
 	t.Helper()
+	return startWith(ctx, t, restConfig, quick(), limit, now)
+}
+
+// startWith is start with other options.
+func startWith(ctx context.Context, t *testing.T, restConfig *rest.Config, o options, limit int64, now func() time.Time) (done <-chan error, d *dying) {
+	t.Helper()
 	ctx, cancel := context.WithCancel(ctx)
 	d = &dying{limit: limit, kill: cancel}
-	o := options{metrics: "0", probes: "0", namespace: "signet-system", webhookService: "signet-webhook", webhookConfiguration: "signet", certManager: "system:serviceaccount:cert-manager:cert-manager", driftPeriod: time.Minute, rotation: certs.RotationSettings{Settle: 100 * time.Millisecond, Observe: 100 * time.Millisecond}, brokers: trusting{}, registry: prometheus.NewRegistry()}
 	mo := managerOptions(o)
 	mo.NewClient = d.client
 	// A process registers each controller once; these are the same process many times over.
@@ -183,18 +199,8 @@ func (trusting) ReloadTrust(context.Context, *v1alpha1.KafkaCluster, string) err
 // prepare installs the CRDs of Signet and cert-manager and a CA.
 func prepare(t *testing.T, s *stack.Stack) {
 	t.Helper()
-	module, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager").Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, dir := range []string{filepath.Join(s.Root, "charts", "signet", "files", "crds"), filepath.Join(strings.TrimSpace(string(module)), "deploy", "crds")} {
-		if _, err := s.Kubectl(t.Context(), "", "apply", "--server-side", "-f", dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := s.Kubectl(t.Context(), "", "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"); err != nil {
-		t.Fatal(err)
-	}
+	crds(t, s, filepath.Join(s.Root, "charts", "signet", "files", "crds"))
+	crds(t, s, certManagerCRDs(t))
 	certificate, key := testCA(t)
 	if err := s.Apply(t.Context(), fmt.Sprintf(`
 apiVersion: v1
@@ -216,6 +222,26 @@ metadata: {name: mesh}
 spec: {ca: {secretRef: {namespace: istio-system, name: istio-ca-secret}}}
 `, certificate, key)); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// certManagerCRDs is the directory of cert-manager's CRDs.
+func certManagerCRDs(t *testing.T) string {
+	t.Helper()
+	module, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/cert-manager/cert-manager").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Join(strings.TrimSpace(string(module)), "deploy", "crds")
+}
+
+// crds installs the CRDs of a directory.
+func crds(t *testing.T, s *stack.Stack, dir string) {
+	t.Helper()
+	for _, args := range [][]string{{"apply", "--server-side", "-f", dir}, {"wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"}} {
+		if _, err := s.Kubectl(t.Context(), "", args...); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -21,7 +21,6 @@ import (
 
 	"github.com/go-logr/logr"
 	"github.com/go-logr/logr/funcr"
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -203,7 +202,7 @@ func startOver(t *testing.T, restConfig *rest.Config, line *cut, trail *auditTra
 	restConfig = rest.CopyConfig(restConfig)
 	restConfig.QPS, restConfig.Burst = 2000, 4000
 	restConfig.Wrap(line.over)
-	o := options{metrics: "0", probes: "0", namespace: "signet-system", webhookService: "signet-webhook", webhookConfiguration: "signet", certManager: "system:serviceaccount:cert-manager:cert-manager", driftPeriod: time.Minute, rotation: certs.RotationSettings{Settle: 100 * time.Millisecond, Observe: 100 * time.Millisecond}, brokers: trusting{}, registry: prometheus.NewRegistry()}
+	o := quick()
 	mo := managerOptions(o)
 	mo.Controller = config.Controller{SkipNameValidation: new(true)}
 	mo.Logger = logr.Discard()

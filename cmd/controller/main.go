@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"strings"
 	"time"
 
 	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
@@ -52,6 +51,7 @@ type options struct {
 	metrics, probes      string
 	leaderElect          bool
 	namespace            string
+	manageServing        bool
 	webhookService       string
 	webhookConfiguration string
 	certManager          string
@@ -70,6 +70,7 @@ func main() {
 	flag.StringVar(&o.probes, "health-probe-bind-address", ":8081", "address of /healthz and /readyz")
 	flag.BoolVar(&o.leaderElect, "leader-elect", false, "work only while holding the lease signet-controller in --namespace")
 	flag.StringVar(&o.namespace, "namespace", "signet-system", "namespace of Signet's own Secrets and lease")
+	flag.BoolVar(&o.manageServing, "manage-serving-certificate", true, "make and renew the webhook's serving certificate and keep caBundle; false where cert-manager does")
 	flag.StringVar(&o.webhookService, "webhook-service", "signet-webhook", "name of the webhook's Service in --namespace")
 	flag.StringVar(&o.webhookConfiguration, "webhook-configuration", "signet", "name of the webhook configurations whose caBundle to keep")
 	flag.StringVar(&o.certManager, "cert-manager-service-account", "system:serviceaccount:cert-manager:cert-manager", "user name of cert-manager's controller; requests of anybody else are denied")
@@ -199,14 +200,9 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 		return fmt.Errorf("register the metrics of readiness: %w", err)
 	}
 	authority := issuer.NewRegistrationAuthority(c, signers, decisions, log.WithName("audit"), podCertificates, now)
-	service := o.webhookService + "." + o.namespace + ".svc"
 	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{
 		&certs.Sources{Client: c, Named: named, Authorities: authorities},
 		&certs.AdminCertificates{Client: c},
-		&certs.ServingController{
-			Client: c, Named: named, Namespace: o.namespace, CASecret: "signet-webhook-ca", Secret: "signet-webhook-tls",
-			WebhookConfiguration: o.webhookConfiguration, DNSNames: []string{service, strings.TrimSuffix(service, ".svc")}, Now: now,
-		},
 		&certs.UserController{Client: c, Live: live, Named: named, Authorities: authorities, PodCertificates: podCertificates, Recorder: mgr.GetEventRecorder("signet-certs"), Now: now},
 		&issuer.MeshIssuerController{
 			Client: c, Named: named, Authorities: authorities, Signers: signers, Rotation: o.rotation,
@@ -229,6 +225,13 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 		&declare.Pods{Client: c, Live: live, Recorder: mgr.GetEventRecorder("signet-declare")},
 		&readiness.Users{Client: c, Now: now},
 		&readiness.Clusters{Client: c, Now: now},
+	}
+	if o.manageServing {
+		service := o.webhookService + "." + o.namespace
+		controllers = append(controllers, &certs.ServingController{
+			Client: c, Named: named, Namespace: o.namespace, CASecret: "signet-webhook-ca", Secret: "signet-webhook-tls",
+			WebhookConfiguration: o.webhookConfiguration, DNSNames: []string{service + ".svc", service}, Now: now,
+		})
 	}
 	if podCertificates {
 		controllers = append(controllers, &issuer.PodController{Client: c, Live: live, Authority: authority, Recorder: mgr.GetEventRecorder("signet-issuer")})

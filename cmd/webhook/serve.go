@@ -58,7 +58,7 @@ func serve(ctx context.Context, config *rest.Config, o options) error {
 	}
 	certificate, err := certwatcher.New(filepath.Join(o.tlsDir, "tls.crt"), filepath.Join(o.tlsDir, "tls.key"))
 	if err != nil {
-		return fmt.Errorf("serving certificate (Signet's controller writes it into the Secret mounted at --tls-dir): %w", err)
+		return fmt.Errorf("serving certificate (Signet's controller or cert-manager writes it into the Secret mounted at --tls-dir): %w", err)
 	}
 	tlsServer := webhook.NewServer(webhook.Options{Host: host, Port: port, TLSOpts: []func(*tls.Config){func(c *tls.Config) {
 		c.MinVersion = tls.VersionTLS12

@@ -59,6 +59,7 @@ type Stack struct {
 	Bin string
 
 	kubectl  string
+	helm     func() (string, error)
 	progress io.Writer
 	start    time.Time
 }
@@ -157,7 +158,8 @@ func ControlPlane(ctx context.Context, name string, progress io.Writer) (*Stack,
 	if err != nil {
 		return nil, err
 	}
-	s := &Stack{Name: name, Root: root, Bin: filepath.Join(root, "bin"), progress: progress, start: time.Now()}
+	// Few of those who need an API server need helm: it is built when it is asked for.
+	s := &Stack{Name: name, Root: root, Bin: filepath.Join(root, "bin"), helm: helm, progress: progress, start: time.Now()}
 	if err := s.long(ctx, "cluster", filepath.Join(root, "test", "cluster"), "build", "-o", s.tool("cluster"), "."); err != nil {
 		return nil, err
 	}
@@ -341,7 +343,14 @@ func (s *Stack) Kubectl(ctx context.Context, stdin string, args ...string) (stri
 
 // Helm runs helm and returns its standard output.
 func (s *Stack) Helm(ctx context.Context, args ...string) (string, error) {
-	out, err := s.run(ctx, s.Root, nil, append([]string{s.tool("helm")}, args...)...)
+	path := s.tool("helm")
+	if s.helm != nil {
+		var err error
+		if path, err = s.helm(); err != nil {
+			return "", err
+		}
+	}
+	out, err := s.run(ctx, s.Root, nil, append([]string{path}, args...)...)
 	return string(out), err
 }
 

@@ -54,6 +54,28 @@ capabilities:
   drop: ["ALL"]
 {{- end -}}
 
+{{/* Pods over nodes or zones; takes (dict "root" . "component" component "topologyKey" key). */}}
+{{- define "signet.topologySpreadConstraints" -}}
+- maxSkew: 1
+  topologyKey: {{ .topologyKey }}
+  # Two replicas on one node are better than one.
+  whenUnsatisfiable: ScheduleAnyway
+  # In a rolling update the pods that go do not count.
+  matchLabelKeys: [pod-template-hash]
+  labelSelector:
+    matchLabels:
+      {{- include "signet.selectorLabels" (list .root .component) | nindent 6 }}
+{{- end -}}
+
+{{/* The Secret with the webhook's serving certificate. Who makes the one does not know of the other. */}}
+{{- define "signet.servingSecret" -}}
+{{- if eq .Values.webhook.servingCertificate.source "CertManager" -}}
+{{ include "signet.fullname" . }}-webhook-serving
+{{- else -}}
+signet-webhook-tls
+{{- end -}}
+{{- end -}}
+
 {{/* What the webhooks for pods share; takes (dict "root" . "path" path). */}}
 {{- define "signet.podWebhook" -}}
 admissionReviewVersions: [v1]
