@@ -283,15 +283,7 @@ func TestWebhookRestartedUnderLoad(t *testing.T) {
 	}
 	created, failures = load(func() {
 		replaced(t, "webhook", 2)
-		// The rules of kube-proxy follow the endpoints a moment later; until then a request may go to a pod that is gone.
-		inARow := 0
-		eventually(t, "pods are admitted again, all of them", func() (bool, string) {
-			_, err := s.Kubectl(t.Context(), manifest, "create", "-f", "-", "--dry-run=server")
-			if inARow++; err != nil {
-				inARow = 0
-			}
-			return inARow == 10, fmt.Sprint(err)
-		})
+		settled(t, manifest)
 	})
 	for _, f := range failures {
 		if !strings.Contains(f, "failed calling webhook") {
@@ -299,6 +291,20 @@ func TestWebhookRestartedUnderLoad(t *testing.T) {
 		}
 	}
 	t.Logf("both replicas killed at once: %d admitted, %d refused because no webhook answered", created, len(failures))
+}
+
+// settled waits until pods are admitted again, all of them: the rules of kube-proxy follow the endpoints a moment later, and
+// until then a request may go to a pod that is gone.
+func settled(t *testing.T, manifest string) {
+	t.Helper()
+	inARow := 0
+	eventually(t, "pods are admitted again, all of them", func() (bool, string) {
+		_, err := s.Kubectl(t.Context(), manifest, "create", "-f", "-", "--dry-run=server")
+		if inARow++; err != nil {
+			inARow = 0
+		}
+		return inARow == 10, fmt.Sprint(err)
+	})
 }
 
 // replaced kills the pods of a component at once, and waits until as many others are ready and those are gone: neither
