@@ -79,7 +79,7 @@ func (p *plane) startWebhook(ctx context.Context) (*webhookProcess, error) {
 		}
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
-			return false, nil // not listening yet; alive tells if it never will
+			return false, nil //nolint:nilerr // not listening yet; alive tells if it never will
 		}
 		return response.StatusCode == http.StatusOK, response.Body.Close()
 	})
