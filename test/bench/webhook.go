@@ -79,7 +79,7 @@ func (p *plane) startWebhook(ctx context.Context) (*webhookProcess, error) {
 		}
 		response, err := http.DefaultClient.Do(request)
 		if err != nil {
-			return false, nil // not listening yet; alive tells if it never will
+			return false, nil //nolint:nilerr // not listening yet; alive tells if it never will
 		}
 		return response.StatusCode == http.StatusOK, response.Body.Close()
 	})
@@ -157,8 +157,13 @@ func (n population) measureWebhookMemory(ctx context.Context, _ string, out io.W
 	if err != nil {
 		return err
 	}
+	var cluster v1alpha1.KafkaCluster
+	var mesh v1alpha1.MeshIssuer
+	if err := errors.Join(p.client.Get(ctx, client.ObjectKey{Namespace: "kafka", Name: "kafka"}, &cluster), p.client.Get(ctx, client.ObjectKey{Name: "mesh"}, &mesh)); err != nil {
+		return err
+	}
 	begin := time.Now()
-	if err := n.make(ctx, p, p.record); err != nil {
+	if err := n.make(ctx, p, func(ctx context.Context, user *v1alpha1.KafkaUser) error { return p.record(ctx, user, &cluster, &mesh) }); err != nil {
 		return err
 	}
 	fmt.Fprintf(os.Stderr, "%d KafkaUsers and PrincipalMappings after %s\n", n, time.Since(begin).Round(time.Second))
@@ -171,17 +176,12 @@ func (n population) measureWebhookMemory(ctx context.Context, _ string, out io.W
 }
 
 // record writes the status of a new KafkaUser, and its record in the ledger, as the controller does.
-func (p *plane) record(ctx context.Context, user *v1alpha1.KafkaUser) error {
-	var cluster v1alpha1.KafkaCluster
-	var mesh v1alpha1.MeshIssuer
-	if err := errors.Join(p.client.Get(ctx, client.ObjectKey{Namespace: "kafka", Name: "kafka"}, &cluster), p.client.Get(ctx, client.ObjectKey{Name: "mesh"}, &mesh)); err != nil {
-		return err
-	}
+func (p *plane) record(ctx context.Context, user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, mesh *v1alpha1.MeshIssuer) error {
 	user.Status = readyUser(user.Namespace, user.Name).Status
 	if err := p.client.Status().Update(ctx, user); err != nil {
 		return err
 	}
-	spec, err := principal.Record(user, &cluster, &mesh, types.UID("2b0f7f43-7d8c-4b0e-9d3a-6a0c1d5e4f32"))
+	spec, err := principal.Record(user, cluster, mesh, types.UID("2b0f7f43-7d8c-4b0e-9d3a-6a0c1d5e4f32"))
 	if err != nil {
 		return err
 	}
