@@ -61,7 +61,7 @@ func TestDiffQuotas(t *testing.T) {
 			[]QuotaChange{{other, Quotas{producerByteRate: 1}, nil}, {me, Quotas{producerByteRate: 1}, nil}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := DiffQuotas(test.desired, test.existing, test.uncertain); !(len(got) == 0 && len(test.want) == 0) && !reflect.DeepEqual(got, test.want) {
+			if got := DiffQuotas(test.desired, test.existing, test.uncertain); len(got)+len(test.want) > 0 && !reflect.DeepEqual(got, test.want) {
 				t.Errorf("%+v, want %+v", got, test.want)
 			}
 		})

@@ -57,7 +57,9 @@ func streams(t *testing.T, h *harness, a *kafkatest.Authority, b *kafkatest.Brok
 	go func() { ended <- app.Wait() }()
 	t.Cleanup(func() {
 		_ = app.Process.Kill() // it may have ended already
-		<-ended
+		if err := <-ended; err == nil {
+			t.Error("the application ended by itself")
+		}
 	})
 
 	admin, err := kgo.NewClient(kgo.SeedBrokers(b.Address), kgo.DialTLSConfig(controllerTLS(t, a)), kgo.ConsumeTopics("counts"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))

@@ -151,11 +151,9 @@ func (r *Roles) wanted(ctx context.Context, cluster *v1alpha1.KafkaCluster) (map
 		exists[client.ObjectKeyFromObject(account)] = true
 	}
 	for i := range namespaces.Items {
+		// A malformed selector admits nobody; the KafkaCluster's conditions say so.
 		ok, err := cluster.Admits(namespaces.Items[i].Labels)
-		if err != nil {
-			return nil, nil // a malformed selector admits nobody; the KafkaCluster's conditions say so
-		}
-		admitted[namespaces.Items[i].Name] = ok && namespaces.Items[i].DeletionTimestamp.IsZero()
+		admitted[namespaces.Items[i].Name] = ok && err == nil && namespaces.Items[i].DeletionTimestamp.IsZero()
 	}
 	wanted := FromRBAC(cluster, RBAC{roles.Items, bindings.Items, clusterRoles.Items, clusterBindings.Items},
 		func(namespace string) []string { return byNamespace[namespace] }, r.Check)

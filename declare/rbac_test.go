@@ -22,8 +22,9 @@ func topicRule(verbs string, names ...string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{"kafka.signet.dev"}, Resources: []string{"kafkatopics"}, Verbs: strings.Fields(verbs), ResourceNames: names}
 }
 
-func account(namespace, name string) rbacv1.Subject {
-	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}
+// account is a service account of namespace shop.
+func account(name string) rbacv1.Subject {
+	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: "shop", Name: name}
 }
 
 func TestFromRBAC(t *testing.T) {
@@ -45,21 +46,21 @@ func TestFromRBAC(t *testing.T) {
 		subjects []rbacv1.Subject
 		want     string
 	}{
-		"one verb, one name": {[]rbacv1.PolicyRule{topicRule("consume", "payments")}, []rbacv1.Subject{account("shop", "orders")}, "shop/orders: consume payments"},
-		"all verbs, a prefix": {[]rbacv1.PolicyRule{topicRule("consume produce administer", "shop-*")}, []rbacv1.Subject{account("shop", "orders")},
+		"one verb, one name": {[]rbacv1.PolicyRule{topicRule("consume", "payments")}, []rbacv1.Subject{account("orders")}, "shop/orders: consume payments"},
+		"all verbs, a prefix": {[]rbacv1.PolicyRule{topicRule("consume produce administer", "shop-*")}, []rbacv1.Subject{account("orders")},
 			"shop/orders: consume shop-*, produce shop-*, admin shop-*"},
-		"rules add up": {[]rbacv1.PolicyRule{topicRule("consume", "b", "a"), topicRule("consume produce", "b")}, []rbacv1.Subject{account("shop", "orders")},
+		"rules add up": {[]rbacv1.PolicyRule{topicRule("consume", "b", "a"), topicRule("consume produce", "b")}, []rbacv1.Subject{account("orders")},
 			"shop/orders: consume a b, produce b"},
 		"all accounts of a namespace": {[]rbacv1.PolicyRule{topicRule("consume", "a")}, []rbacv1.Subject{group("system:serviceaccounts:shop")},
 			"shop/default: consume a; shop/orders: consume a"},
 		"people, and all accounts": {[]rbacv1.PolicyRule{topicRule("consume", "a")}, []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: "jane"}, group("devs"), group("system:serviceaccounts")}, ""},
-		"a name with a dot":        {[]rbacv1.PolicyRule{topicRule("consume", "a")}, []rbacv1.Subject{account("shop", "a.b")}, ""},
-		"cluster-admin":            {[]rbacv1.PolicyRule{everywhere}, []rbacv1.Subject{account("shop", "orders")}, ""},
-		"any verb":                 {[]rbacv1.PolicyRule{topicRule("*", "a")}, []rbacv1.Subject{account("shop", "orders")}, ""},
-		"other verbs":              {[]rbacv1.PolicyRule{topicRule("get list watch", "a")}, []rbacv1.Subject{account("shop", "orders")}, ""},
-		"what the policy refuses":  {[]rbacv1.PolicyRule{topicRule("consume"), topicRule("produce", "a")}, []rbacv1.Subject{account("shop", "orders")}, "shop/orders: produce a"},
-		"nothing but that":         {[]rbacv1.PolicyRule{topicRule("consume")}, []rbacv1.Subject{account("shop", "orders")}, ""},
-		"names that no topic has":  {[]rbacv1.PolicyRule{topicRule("consume", "a b", "a*b", "", strings.Repeat("x", 250), "c")}, []rbacv1.Subject{account("shop", "orders")}, "shop/orders: consume c"},
+		"a name with a dot":        {[]rbacv1.PolicyRule{topicRule("consume", "a")}, []rbacv1.Subject{account("a.b")}, ""},
+		"cluster-admin":            {[]rbacv1.PolicyRule{everywhere}, []rbacv1.Subject{account("orders")}, ""},
+		"any verb":                 {[]rbacv1.PolicyRule{topicRule("*", "a")}, []rbacv1.Subject{account("orders")}, ""},
+		"other verbs":              {[]rbacv1.PolicyRule{topicRule("get list watch", "a")}, []rbacv1.Subject{account("orders")}, ""},
+		"what the policy refuses":  {[]rbacv1.PolicyRule{topicRule("consume"), topicRule("produce", "a")}, []rbacv1.Subject{account("orders")}, "shop/orders: produce a"},
+		"nothing but that":         {[]rbacv1.PolicyRule{topicRule("consume")}, []rbacv1.Subject{account("orders")}, ""},
+		"names that no topic has":  {[]rbacv1.PolicyRule{topicRule("consume", "a b", "a*b", "", strings.Repeat("x", 250), "c")}, []rbacv1.Subject{account("orders")}, "shop/orders: consume c"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			meta := metav1.ObjectMeta{Namespace: "kafka", Name: "topics"}

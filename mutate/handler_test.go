@@ -638,7 +638,7 @@ func TestFailures(t *testing.T) {
 		"mappings: not a PrincipalMapping":     {mappingWebhook(t, silent{}), []string{"x"}, 400, "1x principalmappings failed Undecodable"},
 		"mappings: no object":                  {mappingWebhook(t, silent{}), nil, 400, "1x principalmappings failed Undecodable"},
 		"topics: the cache does not answer":    {topicWebhook(t, silent{}), map[string]any{}, 500, "1x kafkatopics failed Cache"},
-		"topics: the namespaces do not answer": {topicWebhook(t, noNamespaces{half.cache}), inKafka, 500, "1x kafkatopics failed Cache"},
+		"topics: the namespaces do not answer": {topicWebhook(t, noNamespaces(half)), inKafka, 500, "1x kafkatopics failed Cache"},
 		"topics: not a KafkaTopic":             {topicWebhook(t, silent{}), []string{"x"}, 400, "1x kafkatopics failed Undecodable"},
 		"clusters: the ledger does not answer": {clusterWebhook(t, half), map[string]any{}, 500, "1x kafkaclusters failed Cache"},
 		"issuers: the cache does not answer":   {issuerWebhook(t, half), map[string]any{}, 500, "1x meshissuers failed Cache"},

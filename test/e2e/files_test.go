@@ -54,7 +54,7 @@ func TestKeystores(t *testing.T) {
 	early.waitReady(t)
 	looks.waitReady(t)
 
-	java := clients("orders")[1]
+	java := clients()[1]
 	for _, test := range []struct {
 		pod  pod
 		file string
@@ -95,7 +95,7 @@ func TestFilesForEachListener(t *testing.T) {
 	kafkaUser(t, ns, "orders", fmt.Sprintf("consume: [%s]", granted))
 	waitCondition(t, ns, "kafkauser", "orders", "Ready", "True", "")
 	outside := fmt.Sprintf("%s:%d", s.NodeIP, stack.ExternalPort)
-	for _, c := range clients("orders") {
+	for _, c := range clients() {
 		t.Run(c.name, func(t *testing.T) {
 			name := strings.ToLower(c.name)
 			apply(t, "%s", podManifest(ns, name, c.image, map[string]string{"kafka.signet.dev/user": "orders"}))

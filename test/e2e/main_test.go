@@ -262,8 +262,9 @@ type client struct {
 
 const mount = "/var/run/secrets/kafka.signet.dev/"
 
-// clients are the three that the stories run with; user is the KafkaUser whose files they read.
-func clients(user string) []client {
+// clients are the three that the stories run with; they read the files of KafkaUser orders.
+func clients() []client {
+	const user = "orders"
 	kcat := func(args ...string) []string {
 		return append([]string{"kcat", "-F", mount + user + "/librdkafka.conf"}, args...)
 	}

@@ -85,7 +85,7 @@ func brokerSaw(t *testing.T, principal string) bool {
 
 // TestStory is the product's main job, once for each kind of client library.
 func TestStory(t *testing.T) {
-	for _, c := range clients("orders") {
+	for _, c := range clients() {
 		t.Run(c.name, func(t *testing.T) {
 			ns := namespace(t, "story")
 			granted, other := ns+"-granted", ns+"-other"
@@ -321,7 +321,7 @@ func TestExternalClientHasTheSamePrincipal(t *testing.T) {
 	}
 
 	// Java and librdkafka read the exported files, too: in a pod that has no identity of its own, at the same paths.
-	for _, c := range []client{clients("orders")[1], clients("orders")[2]} {
+	for _, c := range []client{clients()[1], clients()[2]} {
 		t.Run(c.name, func(t *testing.T) {
 			p := exportedPod(t, ns, strings.ToLower(c.name), c.image, dir)
 			command := c.topics()

@@ -18,9 +18,9 @@ import (
 	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
-func declaredUser(name string, consume ...string) *v1alpha1.KafkaUser {
+func declaredUser(consume ...string) *v1alpha1.KafkaUser {
 	return &v1alpha1.KafkaUser{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: name},
+		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "orders"},
 		Spec:       v1alpha1.KafkaUserSpec{ClusterRef: v1alpha1.ClusterReference{Namespace: "kafka", Name: "kafka"}, Consume: consume},
 	}
 }
@@ -41,14 +41,14 @@ func TestDiff(t *testing.T) {
 		changes  bool
 		says     string
 	}{
-		"new": {nil, declaredUser("orders", "payments"), true, `KafkaUser shop/orders: User:shop.orders on KafkaCluster kafka/kafka
+		"new": {nil, declaredUser("payments"), true, `KafkaUser shop/orders: User:shop.orders on KafkaCluster kafka/kafka
   + ALL on group shop
   + ALL on group shop.*
 `},
-		"the same": {declaredUser("orders", "payments"), declaredUser("orders", "payments"), false, "  no change\n"},
-		"another topic": {declaredUser("orders", "payments"), declaredUser("orders", "refunds-*"), true, `  - READ on topic payments
+		"the same": {declaredUser("payments"), declaredUser("payments"), false, "  no change\n"},
+		"another topic": {declaredUser("payments"), declaredUser("refunds-*"), true, `  - READ on topic payments
 `},
-		"a prefix": {declaredUser("orders", "payments"), declaredUser("orders", "payments", "refunds-*"), true, "  + READ on topic refunds-*\n"},
+		"a prefix": {declaredUser("payments"), declaredUser("payments", "refunds-*"), true, "  + READ on topic refunds-*\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			objects := []client.Object{policed(v1alpha1.ClusterPolicy{})}
@@ -73,7 +73,7 @@ func TestDiff(t *testing.T) {
 			}
 		})
 	}
-	if _, err := diff(t.Context(), deny(t, nil, nothing), nil, declaredUser("orders"), &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "kafkacluster") {
+	if _, err := diff(t.Context(), deny(t, nil, nothing), nil, declaredUser(), &bytes.Buffer{}); err == nil || !strings.Contains(err.Error(), "kafkacluster") {
 		t.Errorf("without the KafkaCluster: %v", err)
 	}
 }
