@@ -39,33 +39,25 @@ type suite struct {
 	prepare func(ctx context.Context, root string) ([]string, error)
 }
 
-// stages run one after the other, in the order of what they need; the lanes of a stage side by side, each lane's suites
-// in their order. The tests of the cluster, and the end-to-end tests, mostly wait for a node, which leaves the processors to
-// others. The tests with Kafka take the jar that the broker's make.
-var stages = [][][]suite{
+// lanes run side by side, each lane's suites in their order. The tests of the cluster, and the end-to-end tests, mostly wait
+// for a node, which leaves the processors to plain Go. The tests with Kafka take the jar that the broker's make, which are
+// over long before.
+var lanes = [][]suite{
 	{
-		{
-			{name: "cluster", dir: "test/cluster", args: []string{"./..."}},
-			{name: "broker", dir: "broker", maven: true},
-			{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
-			{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
-		},
-		{
-			{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./convert/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
-			{name: "images", dir: "images", args: []string{"./..."}},
-			{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
-			{name: "api", dir: ".", args: []string{"./cmd/controller/...", "./cmd/webhook/..."}},
-		},
+		{name: "broker", dir: "broker", maven: true},
+		{name: "cluster", dir: "test/cluster", args: []string{"./..."}},
+		{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
+		{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
+		{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}, node: true},
+		{name: "attack", dir: ".", args: []string{"-parallel=4", "./test/attack/..."}, node: true},
 	},
 	{
-		{
-			{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}, node: true},
-			{name: "attack", dir: ".", args: []string{"-parallel=4", "./test/attack/..."}, node: true},
-		},
-		{
-			{name: "demo", dir: ".", args: []string{"./test/demo/..."}},
-			{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules"}, prepare: kafkaLibs},
-		},
+		{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./convert/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
+		{name: "images", dir: "images", args: []string{"./..."}},
+		{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
+		{name: "api", dir: ".", args: []string{"./cmd/controller/...", "./cmd/webhook/..."}},
+		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules"}, prepare: kafkaLibs},
+		{name: "demo", dir: ".", args: []string{"./test/demo/..."}},
 	},
 }
 
@@ -91,21 +83,19 @@ func run(ctx context.Context, only string) error {
 	results := Results{}
 	start := time.Now()
 	ran := false
-	for _, lanes := range stages {
-		side, stage := errgroup.WithContext(ctx)
-		outcomes := make([]Results, len(lanes))
-		for i, lane := range lanes {
-			lane = slices.DeleteFunc(slices.Clone(lane), func(s suite) bool { return only != "" && only != s.name })
-			ran = ran || len(lane) > 0
-			outcomes[i] = Results{}
-			side.Go(func() error { return runLane(stage, root, lane, start, outcomes[i]) })
-		}
-		if err := side.Wait(); err != nil {
-			return err
-		}
-		for _, o := range outcomes {
-			results.Merge(o)
-		}
+	side, sideCtx := errgroup.WithContext(ctx)
+	outcomes := make([]Results, len(lanes))
+	for i, lane := range lanes {
+		lane = slices.DeleteFunc(slices.Clone(lane), func(s suite) bool { return only != "" && only != s.name })
+		ran = ran || len(lane) > 0
+		outcomes[i] = Results{}
+		side.Go(func() error { return runLane(sideCtx, root, lane, start, outcomes[i]) })
+	}
+	if err := side.Wait(); err != nil {
+		return err
+	}
+	for _, o := range outcomes {
+		results.Merge(o)
 	}
 	if !ran {
 		return fmt.Errorf("no suite %q", only)
@@ -131,10 +121,8 @@ func run(ctx context.Context, only string) error {
 
 // names are those of the suites, in their order.
 func names() (all []string) {
-	for _, suites := range slices.Concat(stages...) {
-		for _, s := range suites {
-			all = append(all, s.name)
-		}
+	for _, s := range slices.Concat(lanes...) {
+		all = append(all, s.name)
 	}
 	return all
 }

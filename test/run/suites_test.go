@@ -60,7 +60,7 @@ func checkSuites(t *testing.T, root, path string) {
 	}
 	tag := buildTag(file)
 	var runs []string
-	for _, s := range slices.Concat(slices.Concat(stages...)...) {
+	for _, s := range slices.Concat(lanes...) {
 		if s.maven || s.option("-tags=") != tag || !s.has(root, filepath.Dir(path)) {
 			continue
 		}
