@@ -31,8 +31,11 @@ import (
 	"github.com/signet-kafka/signet/test/stack"
 )
 
-// files are what is in the directory of a KafkaUser.
-var files = []string{"ca.crt", "client.properties", "kafka.json", "keystore.pem", "librdkafka.conf", "tls.crt", "tls.key"}
+// files are what is in the directory of a KafkaUser whose KafkaCluster has a listener for external clients.
+var files = []string{
+	"ca-external.crt", "ca.crt", "client-external.properties", "client.properties", "kafka-external.json", "kafka.json", "keystore.pem",
+	"librdkafka-external.conf", "librdkafka.conf", "tls.crt", "tls.key",
+}
 
 // readFiles is what a container's shell runs that wants the files of these KafkaUsers. It fails unless it is not root, can read
 // them all, can write nowhere, and has the variables of the first.
@@ -55,7 +58,7 @@ func lacks(pod *corev1.Pod, users ...string) string {
 	for _, user := range users {
 		name := mutate.VolumeName(user)
 		if !slices.ContainsFunc(pod.Spec.Volumes, func(v corev1.Volume) bool {
-			return v.Name == name && v.Projected != nil && len(v.Projected.Sources) == 3
+			return v.Name == name && v.Projected != nil && len(v.Projected.Sources) >= 3 // key and certificate, configuration, trust
 		}) {
 			return "volume " + name
 		}
