@@ -1,14 +1,16 @@
 // Copyright The Signet Authors
 // SPDX-License-Identifier: Apache-2.0
 
-// Package access makes Kafka allow exactly what KafkaUsers and KafkaTopics declare.
+// Package access makes Kafka allow exactly what KafkaUsers and KafkaTopics declare, and bound it as their quotas say.
 //
 // Decisions are plain functions on plain values: CheckDeclaration (what of a declaration a KafkaCluster's policy
 // refuses), Grants (a declaration as ACL bindings), Diff (the bindings to create and the filters to delete, for many
-// principals at once), PlanTopic (the steps from the topic in Kafka to the declared one). Admin carries them out through
-// one connection per KafkaCluster; UserController, TopicController and ClusterController fetch, decide and write.
+// principals at once), DiffQuotas (the same for quotas), PlanTopic (the steps from the topic in Kafka to the declared one),
+// UsersOfTopic (who consumes and produces it). Admin carries them out through one connection per KafkaCluster;
+// UserController, TopicController, TopicUsersController and ClusterController fetch, decide and write.
 //
-// Ownership is by principal: Signet owns every ACL of the principals that it manages and none other. Bindings are
+// Ownership is by principal: Signet owns every ACL and quota of the principals that it manages and none other, and a Kafka has
+// one Signet (claim.go). Bindings are
 // created before any is deleted, so that at no moment anything is allowed that neither the old nor the new declaration
 // allows. A Kafka that does not answer delays work and loses none of it; it delays that cluster only.
 //

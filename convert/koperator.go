@@ -51,15 +51,20 @@ func koperatorUser(object *unstructured.Unstructured, target Target, c *Converte
 		return nil
 	}
 	c.note("certificates that Koperator made are of another subject: to let them be the same principal until they are replaced, add CN=%s to externalSubjects, and approve it", object.GetName())
+	var certificate v1alpha1.UserCertificate
 	if spec.IncludeJKS {
-		c.note("includeJKS is not carried over: the Java client reads client.properties, which names PEM files")
+		certificate.Keystores = []v1alpha1.KeystoreFormat{v1alpha1.KeystoreJKS}
+		c.note("the JKS keystore is keystore.jks, its password %s, and the trust store is the PEM file ca.crt: client-jks.properties says so", v1alpha1.KeystorePassword)
 	}
 	if seconds := spec.ExpirationSeconds; seconds != nil {
 		if life := time.Duration(*seconds) * time.Second; life >= time.Hour {
-			user.Spec.Certificate = &v1alpha1.UserCertificate{Duration: &metav1.Duration{Duration: life}}
+			certificate.Duration = &metav1.Duration{Duration: life}
 		} else {
 			c.note("expirationSeconds %d is not carried over: a certificate lives for an hour at least", *seconds)
 		}
+	}
+	if certificate.Keystores != nil || certificate.Duration != nil {
+		user.Spec.Certificate = &certificate
 	}
 	koperatorRights(spec.TopicGrants, c).declare(user, c)
 	c.Object = user

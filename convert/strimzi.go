@@ -44,7 +44,7 @@ type strimziACL struct {
 	Operations []string `json:"operations"`
 }
 
-// operations by Strimzi's names (AclOperation).
+// strimziOperations are Kafka's operations by Strimzi's names (AclOperation).
 var strimziOperations = map[string]operation{
 	"Read": read, "Write": write, "Create": create, "Delete": remove, "Describe": describe, "DescribeConfigs": describeConfigs,
 	"IdempotentWrite": idempotentWrite, "All": every, "Alter": "ALTER", "AlterConfigs": "ALTER_CONFIGS", "ClusterAction": "CLUSTER_ACTION",
