@@ -17,6 +17,8 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/signet-kafka/signet/principal"
 )
 
 // Admin administers one Kafka. Every method gives up after requestTimeout for each request that it sends; its errors are
@@ -298,7 +300,7 @@ func (a *Admin) Authorized(ctx context.Context, principal string) error {
 	return nil
 }
 
-// quotaUser is the entity type of a principal's quotas, whose name is the principal's without its type.
+// quotaUser is the entity type of a principal's quotas, whose name is the principal's without its type (ClientQuotaEntity).
 const quotaUser = "user"
 
 // DescribeQuotas returns the quotas of the principals. For more than a few it reads those of every principal. Quotas of a
@@ -309,7 +311,7 @@ func (a *Admin) DescribeQuotas(ctx context.Context, principals ...string) (map[s
 	if len(principals) <= fewPrincipals {
 		components = nil
 		for _, p := range principals {
-			name := strings.TrimPrefix(p, userType)
+			name := strings.TrimPrefix(p, principal.TypeUser)
 			components = append(components, kadm.DescribeClientQuotaComponent{Type: quotaUser, MatchName: &name, MatchType: kmsg.QuotasMatchTypeExact})
 		}
 	}
@@ -336,7 +338,7 @@ func (a *Admin) describeQuotas(ctx context.Context, component kadm.DescribeClien
 		for _, v := range d.Values {
 			quotas[v.Key] = v.Value
 		}
-		into[userType+*d.Entity[0].Name] = quotas
+		into[principal.TypeUser+*d.Entity[0].Name] = quotas
 	}
 	return nil
 }
@@ -358,7 +360,7 @@ func (a *Admin) alterQuotas(ctx context.Context, changes []QuotaChange, refused 
 	defer cancel()
 	entries := make([]kadm.AlterClientQuotaEntry, len(changes))
 	for i, change := range changes {
-		name := strings.TrimPrefix(change.Principal, userType)
+		name := strings.TrimPrefix(change.Principal, principal.TypeUser)
 		entries[i].Entity = kadm.ClientQuotaEntity{{Type: quotaUser, Name: &name}}
 		for _, key := range slices.Sorted(maps.Keys(change.Set)) {
 			entries[i].Ops = append(entries[i].Ops, kadm.AlterClientQuotaOp{Key: key, Value: change.Set[key]})
@@ -375,8 +377,8 @@ func (a *Admin) alterQuotas(ctx context.Context, changes []QuotaChange, refused 
 		if r.Err == nil || len(r.Entity) != 1 || r.Entity[0].Name == nil {
 			continue
 		}
-		principal := userType + *r.Entity[0].Name
-		err := classify(a.cluster, fmt.Errorf("alter quotas of %s: %w", principal, r.Err))
+		whose := principal.TypeUser + *r.Entity[0].Name
+		err := classify(a.cluster, fmt.Errorf("alter quotas of %s: %w", whose, r.Err))
 		if wholeRequest(err) {
 			return err
 		}
@@ -384,7 +386,7 @@ func (a *Admin) alterQuotas(ctx context.Context, changes []QuotaChange, refused 
 		if errors.As(err, &no) {
 			no.Message = r.ErrMessage
 		}
-		refused[principal] = err
+		refused[whose] = err
 	}
 	return nil
 }

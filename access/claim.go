@@ -14,6 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/principal"
 )
 
 // A Kafka has one Signet: two, with different KafkaUsers, would each take from its principals what the other gave. Whose a
@@ -21,7 +22,7 @@ import (
 // keeps ACLs may read and write. It denies nobody anything, for its principal is no client's.
 const (
 	claimTopic     = "__signet_claim"
-	claimPrincipal = userType + "signet:claim:"
+	claimPrincipal = principal.TypeUser + "signet:claim:"
 )
 
 // claimOf is how the Signet of a Kubernetes cluster names itself for a KafkaCluster: the UID of the namespace kube-system,

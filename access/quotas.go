@@ -23,9 +23,6 @@ const (
 	controllerMutationRate = "controller_mutation_rate"
 )
 
-// userType begins every principal that has quotas: they look at a principal's name only (ClientQuotaEntity).
-const userType = "User:"
-
 // Quotas are the client quotas of one principal by Kafka's key. What is not in it is not bounded for the principal itself.
 type Quotas map[string]float64
 

@@ -16,10 +16,8 @@ import (
 	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
-// The resource and the verbs of rules that say who may do what with topics.
-const topicResource = "kafkatopics"
-
-var topicVerbs = []string{"consume", "produce", "administer"}
+// topicVerbs are in the order of the lists consume, produce and admin of a KafkaUser.
+var topicVerbs = []string{v1alpha1.VerbConsume, v1alpha1.VerbProduce, v1alpha1.VerbAdminister}
 
 // groupOfAccounts begins the group of all service accounts of a namespace.
 const groupOfAccounts = "system:serviceaccounts:"
@@ -80,7 +78,7 @@ func FromRBAC(cluster *v1alpha1.KafkaCluster, rbac RBAC, accounts func(namespace
 
 // isOfTopics tells whether a rule says what may be done with topics, in so many words.
 func isOfTopics(rule rbacv1.PolicyRule) bool {
-	return slices.Contains(rule.APIGroups, v1alpha1.GroupVersion.Group) && slices.Contains(rule.Resources, topicResource) &&
+	return slices.Contains(rule.APIGroups, v1alpha1.GroupVersion.Group) && slices.Contains(rule.Resources, v1alpha1.ResourceTopics) &&
 		slices.ContainsFunc(rule.Verbs, func(verb string) bool { return slices.Contains(topicVerbs, verb) })
 }
 

@@ -17,14 +17,6 @@ import (
 	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
-// Verbs on kafkatopics by which Kubernetes RBAC says who may declare what, where a KafkaCluster's policy.grants is RBAC. The
-// resource's name is the topic's, or a prefix with a trailing *.
-const (
-	VerbConsume    = "consume"
-	VerbProduce    = "produce"
-	VerbAdminister = "administer"
-)
-
 // TopicRight is what somebody needs in order to declare one entry of a KafkaUser.
 type TopicRight struct {
 	// Entry is the entry, Path where it stands.
@@ -61,9 +53,9 @@ func TopicRights(old, user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster) 
 		had, has []string
 		verbs    []string
 	}{
-		{"consume", before.Consume, user.Spec.Consume, []string{VerbConsume, VerbProduce, VerbAdminister}},
-		{"produce", before.Produce, user.Spec.Produce, []string{VerbProduce, VerbAdminister}},
-		{"admin", before.Admin, user.Spec.Admin, []string{VerbAdminister}},
+		{"consume", before.Consume, user.Spec.Consume, []string{v1alpha1.VerbConsume, v1alpha1.VerbProduce, v1alpha1.VerbAdminister}},
+		{"produce", before.Produce, user.Spec.Produce, []string{v1alpha1.VerbProduce, v1alpha1.VerbAdminister}},
+		{"admin", before.Admin, user.Spec.Admin, []string{v1alpha1.VerbAdminister}},
 	} {
 		for i, entry := range list.has {
 			if slices.Contains(list.had, entry) {
@@ -78,7 +70,7 @@ func TopicRights(old, user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster) 
 				for _, namespace := range namespaces {
 					for _, name := range coveringNames(entry) {
 						right.Any = append(right.Any, authorizationv1.ResourceAttributes{
-							Namespace: namespace, Verb: verb, Group: v1alpha1.GroupVersion.Group, Resource: "kafkatopics", Name: name,
+							Namespace: namespace, Verb: verb, Group: v1alpha1.GroupVersion.Group, Resource: v1alpha1.ResourceTopics, Name: name,
 						})
 					}
 				}

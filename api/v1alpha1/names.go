@@ -30,6 +30,15 @@ const (
 	AnnotationCluster        = "kafka.signet.dev/cluster"
 )
 
+// What Kubernetes RBAC says of topics: the verbs on ResourceTopics, of a topic's name or of a prefix with a trailing *. Each
+// verb includes those before it.
+const (
+	ResourceTopics = "kafkatopics"
+	VerbConsume    = "consume"
+	VerbProduce    = "produce"
+	VerbAdminister = "administer"
+)
+
 // AnnotationTakeOver on a KafkaCluster says that the Signet of this name, which its Kafka says it is administered by, is gone:
 // the condition Reachable has the name.
 const AnnotationTakeOver = "kafka.signet.dev/take-over"

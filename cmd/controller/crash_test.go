@@ -145,6 +145,20 @@ func startWith(ctx context.Context, t *testing.T, restConfig *rest.Config, o opt
 	return ended, d
 }
 
+// running runs a controller, which nothing kills, until the returned function is called; that has to be before the API server
+// goes, and so is deferred.
+func running(t *testing.T, restConfig *rest.Config) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	ended, _ := start(ctx, t, restConfig, 0, time.Now)
+	return func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("the controller ends with %v", err)
+		}
+	}
+}
+
 // TestControllerKilledBetweenAnyTwoWrites kills the controller after its first, second, third … write for a new
 // KafkaUser, starts another one, and compares what there is in the end with what an undisturbed controller makes.
 func TestControllerKilledBetweenAnyTwoWrites(t *testing.T) { //nolint:tparallel // one controller after the other

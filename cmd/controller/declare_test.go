@@ -4,7 +4,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -24,14 +23,8 @@ func TestKafkaUserFromPods(t *testing.T) {
 	t.Parallel()
 	s, restConfig := controlPlane(t, "declare")
 	prepare(t, s)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended, _ := start(ctx, t, restConfig, 0, time.Now)
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("the controller ends with %v", err)
-		}
-	}()
+	defer running(t, restConfig)()
+	ctx := t.Context()
 	deployment := func(name, annotations string) string {
 		return fmt.Sprintf(`
 apiVersion: apps/v1

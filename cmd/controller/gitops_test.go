@@ -4,7 +4,6 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"testing"
 	"time"
@@ -36,14 +35,7 @@ func TestGitOpsSeesNoDifference(t *testing.T) {
 		}
 	}
 	apply()
-	ctx, cancel := context.WithCancel(t.Context())
-	ended, _ := start(ctx, t, restConfig, 0, time.Now)
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("the controller ends with %v", err)
-		}
-	}()
+	defer running(t, restConfig)()
 	// read returns the configuration's version, and whether each of its webhooks has a CA.
 	read := func(kind string) (version string, filled bool) {
 		t.Helper()

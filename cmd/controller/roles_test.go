@@ -4,7 +4,6 @@
 package main
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -19,14 +18,8 @@ func TestKafkaUserFromRBAC(t *testing.T) {
 	t.Parallel()
 	s, restConfig := controlPlane(t, "roles")
 	prepare(t, s)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended, _ := start(ctx, t, restConfig, 0, time.Now)
-	defer func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("the controller ends with %v", err)
-		}
-	}()
+	defer running(t, restConfig)()
+	ctx := t.Context()
 	if err := s.Apply(ctx, `
 apiVersion: v1
 kind: Namespace

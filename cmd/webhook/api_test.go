@@ -54,28 +54,12 @@ type goldenPod struct {
 // front of it, and holds that it refuses, warns and makes the same pods as the files say. Then it takes the webhooks away
 // and holds that the chart's policy refuses each pod that needed them, and no other.
 func TestCasesOnTheAPIServer(t *testing.T) {
-	ctrl.SetLogger(logr.FromSlogHandler(slog.DiscardHandler))
-	s, err := stack.ControlPlane(t.Context(), fmt.Sprintf("webhook-%d", os.Getpid()), os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Down(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.QPS = -1
-	heard := &warnings{}
-	config.WarningHandlerWithContext = heard
+	api, config := startAPIServer(t, "webhook")
 	client, err := kubernetes.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := &apiServer{Stack: s, pods: client, heard: heard}
+	api.pods = client
 	cases := goldenPods(t)
 	api.prepare(t, cases)
 	address := startWebhook(t, config)
@@ -105,7 +89,7 @@ func TestCasesOnTheAPIServer(t *testing.T) {
 	t.Run("without the webhooks", func(t *testing.T) {
 		api.kubectl(t, "delete", "mutatingwebhookconfiguration", "signet")
 		guard := yamlOf(t, chart["ValidatingAdmissionPolicy signet-pods"], chart["ValidatingAdmissionPolicyBinding signet-pods"])
-		if err := s.Apply(t.Context(), guard); err != nil {
+		if err := api.Apply(t.Context(), guard); err != nil {
 			t.Fatal(err)
 		}
 		unmutated := map[string]any{
@@ -153,6 +137,29 @@ func TestCasesOnTheAPIServer(t *testing.T) {
 			}
 		}
 	})
+}
+
+// startAPIServer starts an API server for one test, and returns how to speak to it; what it warns of is heard.
+func startAPIServer(t *testing.T, name string) (*apiServer, *rest.Config) {
+	t.Helper()
+	ctrl.SetLogger(logr.FromSlogHandler(slog.DiscardHandler))
+	s, err := stack.ControlPlane(t.Context(), fmt.Sprintf("%s-%d", name, os.Getpid()), os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Down(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.QPS = -1
+	heard := &warnings{}
+	config.WarningHandlerWithContext = heard
+	return &apiServer{Stack: s, heard: heard}, config
 }
 
 // precedence creates a pod for each row of the table in docs/pods.md.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -17,13 +16,10 @@ import (
 	"time"
 
 	jsonpatch "github.com/evanphx/json-patch/v5"
-	"github.com/go-logr/logr"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/dynamic"
-	"k8s.io/client-go/tools/clientcmd"
-	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/yaml"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
@@ -294,29 +290,13 @@ spec:
 // of declarations: the honest ones are accepted in silence, each mistake is refused with its field and a sentence, what
 // cannot change does not, and nobody who leaves alone what was wrong already is refused for it.
 func TestDeclarationsOnTheAPIServer(t *testing.T) {
-	ctrl.SetLogger(logr.FromSlogHandler(slog.DiscardHandler))
-	s, err := stack.ControlPlane(t.Context(), fmt.Sprintf("declarations-%d", os.Getpid()), os.Stderr)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Down(context.Background()); err != nil {
-			t.Error(err)
-		}
-	})
-	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
-	if err != nil {
-		t.Fatal(err)
-	}
-	config.QPS = -1
-	heard := &warnings{}
-	config.WarningHandlerWithContext = heard
+	server, config := startAPIServer(t, "declarations")
 	client, err := dynamic.NewForConfig(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	api := &declarations{apiServer: apiServer{Stack: s, heard: heard}, client: client}
-	crds := filepath.Join(s.Root, "charts", "signet", "files", "crds")
+	api := &declarations{apiServer: server, client: client}
+	crds := filepath.Join(api.Root, "charts", "signet", "files", "crds")
 
 	api.kubectlWith(t, permissive(t, crds), "apply", "--server-side", "-f", "-")
 	api.kubectl(t, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
@@ -347,11 +327,11 @@ func TestDeclarationsOnTheAPIServer(t *testing.T) {
 
 	for _, kind := range slices.Sorted(maps.Keys(honest)) {
 		t.Run(kind, func(t *testing.T) {
-			heard.take()
+			api.heard.take()
 			if err := api.create(t, honestly(t, kind)); err != nil {
 				t.Errorf("honest: %v", err)
 			}
-			if said := heard.take(); len(said) > 0 {
+			if said := api.heard.take(); len(said) > 0 {
 				t.Errorf("honest: warns with %q", said)
 			}
 			for _, c := range refusals[kind] {
@@ -382,7 +362,7 @@ func TestDeclarationsOnTheAPIServer(t *testing.T) {
 }
 
 type declarations struct {
-	apiServer
+	*apiServer
 	client dynamic.Interface
 }
 
