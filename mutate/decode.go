@@ -4,13 +4,14 @@
 package mutate
 
 import (
-	stdjson "encoding/json"
 	"fmt"
 	"strings"
 
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"sigs.k8s.io/json"
+	sigsjson "sigs.k8s.io/json"
 )
 
 // seenPod has of a pod what this package looks at. Decoding the rest of it, probes and resources and the texts of commands,
@@ -34,7 +35,7 @@ type seenPod struct {
 			Name string `json:"name"`
 			// Projected is decoded where the name says that the volume may be Signet's: nearly every pod has another one, with
 			// the token of its service account.
-			Projected stdjson.RawMessage `json:"projected"`
+			Projected jsontext.Value `json:"projected"`
 		} `json:"volumes"`
 		InitContainers []seenContainer `json:"initContainers"`
 		Containers     []seenContainer `json:"containers"`
@@ -58,10 +59,14 @@ type seenContainer struct {
 	} `json:"securityContext"`
 }
 
+// lenient takes what the API server's own decoder takes: it has decoded and encoded the pod, and whatever is odd about a text
+// must not keep a pod from starting.
+var lenient = json.JoinOptions(jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true))
+
 // decodePod reads what this package looks at of a pod, and leaves the rest of it out.
 func decodePod(text []byte) (*corev1.Pod, error) {
 	var seen seenPod
-	if err := json.UnmarshalCaseSensitivePreserveInts(text, &seen); err != nil {
+	if err := json.Unmarshal(text, &seen, lenient); err != nil {
 		return nil, err
 	}
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
@@ -79,7 +84,7 @@ func decodePod(text []byte) (*corev1.Pod, error) {
 		if len(v.Projected) == 0 || !strings.HasPrefix(v.Name, volumePrefix) {
 			continue
 		}
-		if err := json.UnmarshalCaseSensitivePreserveInts(v.Projected, &spec.Volumes[i].Projected); err != nil {
+		if err := sigsjson.UnmarshalCaseSensitivePreserveInts(v.Projected, &spec.Volumes[i].Projected); err != nil {
 			return nil, fmt.Errorf("spec.volumes[%d].projected: %w", i, err)
 		}
 	}

@@ -56,14 +56,14 @@ func Mutate(pod *corev1.Pod, namespace string, declaration Declaration, users ma
 			m.Waits = true
 		}
 	}
-	if err := m.addVolumes(&pod.Spec, declaration, users); err != nil {
+	gets, err := additionsFor(&pod.Spec, declaration, users)
+	if err != nil {
+		return Mutation{}, err
+	}
+	if err := m.addVolumes(&pod.Spec, gets); err != nil {
 		return Mutation{}, err
 	}
 	if err := m.addLabel(pod, declaration.Inline); err != nil {
-		return Mutation{}, err
-	}
-	gets, err := containerAdditions(declared)
-	if err != nil {
 		return Mutation{}, err
 	}
 	var withheld []string
@@ -77,10 +77,10 @@ func Mutate(pod *corev1.Pod, namespace string, declaration Declaration, users ma
 				continue
 			}
 			path := list.path + "/" + strconv.Itoa(i)
-			if err := m.addMounts(path, c, gets.mounts); err != nil {
+			if err := m.addMounts(path, c, gets); err != nil {
 				return Mutation{}, err
 			}
-			if m.addEnvironment(path, c, gets.variables) {
+			if m.addEnvironment(path, c, gets[0].variables) {
 				withheld = append(withheld, c.Name)
 			}
 		}
@@ -207,85 +207,33 @@ func (m *Mutation) extend(path string, length int, elements [][]byte) {
 	}
 }
 
-// encode returns the JSON of each value.
-func encode[T any](values []T) ([][]byte, error) {
-	texts := make([][]byte, len(values))
-	for i := range values {
-		text, err := json.Marshal(&values[i])
-		if err != nil {
-			return nil, fmt.Errorf("encode %T: %w", values[i], err)
+func (m *Mutation) addVolumes(spec *corev1.PodSpec, gets []*additions) error {
+	var missing [][]byte
+	for i, g := range gets {
+		sharesName := func(other *additions) bool { return other.volumeName == g.volumeName }
+		if slices.ContainsFunc(gets[:i], sharesName) {
+			return refuse(ReasonVolumeName, "annotation %s names two KafkaUsers whose volumes would share the name %s: use shorter names", v1alpha1.AnnotationUser, g.volumeName)
 		}
-		texts[i] = text
-	}
-	return texts, nil
-}
-
-// additions are what a container gets, in JSON, which is written once for all containers of a pod.
-type additions struct {
-	mounts    []addition // by the name of the KafkaUser
-	variables []addition // by their own names
-}
-
-type addition struct {
-	name string
-	text []byte
-}
-
-// containerAdditions returns the mounts of all users, and the variables of the first one.
-func containerAdditions(users []string) (additions, error) {
-	variables := clientconfig.Environment(users[0])
-	mounts := make([]corev1.VolumeMount, len(users))
-	for i, user := range users {
-		mounts[i] = mount(user)
-	}
-	variableTexts, err := encode(variables)
-	if err != nil {
-		return additions{}, err
-	}
-	mountTexts, err := encode(mounts)
-	if err != nil {
-		return additions{}, err
-	}
-	var a additions
-	for i, text := range mountTexts {
-		a.mounts = append(a.mounts, addition{users[i], text})
-	}
-	for i, text := range variableTexts {
-		a.variables = append(a.variables, addition{variables[i].Name, text})
-	}
-	return a, nil
-}
-
-func (m *Mutation) addVolumes(spec *corev1.PodSpec, declaration Declaration, users map[string]*v1alpha1.KafkaUser) error {
-	var missing []corev1.Volume
-	for _, user := range declaration.Users {
-		named := func(v corev1.Volume) bool { return v.Name == VolumeName(user) }
-		if slices.ContainsFunc(missing, named) {
-			return refuse(ReasonVolumeName, "annotation %s names two KafkaUsers whose volumes would share the name %s: use shorter names", v1alpha1.AnnotationUser, VolumeName(user))
-		}
+		named := func(v corev1.Volume) bool { return v.Name == g.volumeName }
 		if i := slices.IndexFunc(spec.Volumes, named); i < 0 {
-			missing = append(missing, volume(user, users[user], fileMode(spec, declaration.Containers)))
-		} else if !isOurs(&spec.Volumes[i], user) {
-			return refuse(ReasonVolumeName, "volume %s has the name that Signet needs for KafkaUser %s, and other content: give yours another name", VolumeName(user), user)
+			missing = append(missing, g.volume)
+		} else if !isOurs(&spec.Volumes[i], g.user) {
+			return refuse(ReasonVolumeName, "volume %s has the name that Signet needs for KafkaUser %s, and other content: give yours another name", g.volumeName, g.user)
 		}
 	}
-	texts, err := encode(missing)
-	if err != nil {
-		return err
-	}
-	m.extend("/spec/volumes", len(spec.Volumes), texts)
+	m.extend("/spec/volumes", len(spec.Volumes), missing)
 	return nil
 }
 
-func (m *Mutation) addMounts(path string, c *corev1.Container, mounts []addition) error {
+func (m *Mutation) addMounts(path string, c *corev1.Container, gets []*additions) error {
 	var missing [][]byte
-	for _, mount := range mounts {
-		found, err := mounted(c, mount.name)
+	for _, g := range gets {
+		found, err := mounted(c, g)
 		if err != nil {
 			return err
 		}
 		if !found {
-			missing = append(missing, mount.text)
+			missing = append(missing, g.mount)
 		}
 	}
 	m.extend(path+"/volumeMounts", len(c.VolumeMounts), missing)
@@ -296,7 +244,7 @@ func (m *Mutation) addMounts(path string, c *corev1.Container, mounts []addition
 // because the container's envFrom may set them: env wins over envFrom, and what is in there cannot be seen here.
 //
 // Servers and protocol go together: the protocol of Signet's listener beside other servers would be wrong.
-func (m *Mutation) addEnvironment(path string, c *corev1.Container, variables []addition) (withheld bool) {
+func (m *Mutation) addEnvironment(path string, c *corev1.Container, variables []variable) (withheld bool) {
 	set := func(name string) bool {
 		return slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == name })
 	}

@@ -42,22 +42,58 @@ func same(keys ...string) []corev1.KeyToPath {
 	return items
 }
 
+// form is everything that decides what a pod gets for a KafkaUser.
+type form struct {
+	user string
+	// signer is whom the kubelet asks for the certificate, for life seconds; "" where it comes from the Secret.
+	signer string
+	life   int32
+	// keystores are the formats, separated by commas, that the Secret has or may come to have.
+	keystores string
+	// mode is that of the files.
+	mode int32
+}
+
+// formOf is that of the KafkaUser with this name, which may not exist yet (nil): then nothing is known but the name of its
+// Secret, which may come to have any keystore.
+func formOf(name string, user *v1alpha1.KafkaUser, mode int32) form {
+	f := form{user: name, signer: signer(user), mode: mode}
+	switch {
+	case f.signer != "":
+		f.life = kubeletLife(user)
+	case user != nil:
+		f.keystores = joined(user.Keystores())
+	default:
+		f.keystores = joined(v1alpha1.KeystoreFormats())
+	}
+	return f
+}
+
+func joined(formats []v1alpha1.KeystoreFormat) string {
+	var out string
+	for i, format := range formats {
+		if i > 0 {
+			out += ","
+		}
+		out += string(format)
+	}
+	return out
+}
+
 // volume projects the user's credentials and ConfigMaps into one directory. What every pod has is not optional: the kubelet
 // keeps the pod in ContainerCreating until it has all of it, so no container ever starts without its identity.
 //
 // What comes and goes while the pod runs is: the files for other listeners, with the KafkaCluster's listeners, and the
 // keystores, with the KafkaUser's declaration. Where something is gone that is not optional, the kubelet no longer updates
 // anything of the volume.
-func volume(name string, user *v1alpha1.KafkaUser, mode int32) corev1.Volume {
-	own := credentials(name, user)
+func (f form) volume() corev1.Volume {
 	var keystores []v1alpha1.KeystoreFormat
-	if own.Secret != nil {
-		keystores = v1alpha1.KeystoreFormats() // what a KafkaUser that does not exist yet will declare is not known
-		if user != nil {
-			keystores = user.Keystores()
+	for format := range strings.SplitSeq(f.keystores, ",") {
+		if format != "" {
+			keystores = append(keystores, v1alpha1.KeystoreFormat(format))
 		}
 	}
-	config, trust := v1alpha1.ClientConfigName(name), v1alpha1.TrustBundleName(name)
+	own, config, trust := f.credentials(), v1alpha1.ClientConfigName(f.user), v1alpha1.TrustBundleName(f.user)
 	sources := []corev1.VolumeProjection{
 		own,
 		fromConfigMap(config, false, clientconfig.Files("")...),
@@ -79,9 +115,9 @@ func volume(name string, user *v1alpha1.KafkaUser, mode int32) corev1.Volume {
 		trusts = append(trusts, v1alpha1.FileForScope(v1alpha1.FileCA, scope))
 	}
 	return corev1.Volume{
-		Name: VolumeName(name),
+		Name: VolumeName(f.user),
 		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
-			DefaultMode: &mode,
+			DefaultMode: &f.mode,
 			Sources:     append(sources, fromConfigMap(config, true, configs...), fromConfigMap(trust, true, trusts...)),
 		}},
 	}
@@ -95,23 +131,19 @@ func fromConfigMap(name string, optional bool, keys ...string) corev1.VolumeProj
 	return corev1.VolumeProjection{ConfigMap: source}
 }
 
-// credentials are key and certificate of the KafkaUser with this name: from its Secret, or by the kubelet where Signet says
-// that the next pod gets them so. Of a KafkaUser that does not exist (nil) or is new nothing is known but the name of its
-// Secret.
-func credentials(name string, user *v1alpha1.KafkaUser) corev1.VolumeProjection {
-	from := signer(user)
-	if from == "" {
+// credentials are key and certificate: from the KafkaUser's Secret, or by the kubelet.
+func (f form) credentials() corev1.VolumeProjection {
+	if f.signer == "" {
 		return corev1.VolumeProjection{Secret: &corev1.SecretProjection{
-			LocalObjectReference: corev1.LocalObjectReference{Name: v1alpha1.CertificateName(name)},
+			LocalObjectReference: corev1.LocalObjectReference{Name: v1alpha1.CertificateName(f.user)},
 			Items: append(same(v1alpha1.FileCertificate, v1alpha1.FileKey),
 				corev1.KeyToPath{Key: v1alpha1.KeyCombinedPEM, Path: v1alpha1.FileKeystore}),
 		}}
 	}
-	life := kubeletLife(user)
 	return corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{
-		SignerName: from, KeyType: string(v1alpha1.KeyECDSAP256), MaxExpirationSeconds: &life,
+		SignerName: f.signer, KeyType: string(v1alpha1.KeyECDSAP256), MaxExpirationSeconds: &f.life,
 		CredentialBundlePath: v1alpha1.FileKeystore, KeyPath: v1alpha1.FileKey, CertificateChainPath: v1alpha1.FileCertificate,
-		UserAnnotations: map[string]string{v1alpha1.AnnotationUser: name},
+		UserAnnotations: map[string]string{v1alpha1.AnnotationUser: f.user},
 	}}
 }
 
@@ -233,20 +265,22 @@ func mount(user string) corev1.VolumeMount {
 	return corev1.VolumeMount{Name: VolumeName(user), ReadOnly: true, MountPath: clientconfig.Dir(user)}
 }
 
+// mountRoot is the directory that holds the places of all users.
+var mountRoot = directory(v1alpha1.MountRoot)
+
 // mounted tells whether the container has the user's volume at its place. It errs where something else is there, or
 // inside, or on the directory that holds the places of all users: one of the two mounts would hide the other.
-func mounted(c *corev1.Container, user string) (bool, error) {
-	want, root := directory(clientconfig.Dir(user)), directory(v1alpha1.MountRoot)
+func mounted(c *corev1.Container, gets *additions) (bool, error) {
 	found := false
 	for i := range c.VolumeMounts {
 		m := &c.VolumeMounts[i]
 		at := directory(m.MountPath)
 		switch {
-		case at == want && m.Name == VolumeName(user):
+		case at == gets.directory && m.Name == gets.volumeName:
 			found = true
-		case at == want, at == root, strings.HasPrefix(at, want+"/"):
+		case at == gets.directory, at == mountRoot, strings.HasPrefix(at, gets.directory) && at[len(gets.directory)] == '/':
 			return false, refuse(ReasonMountPath, "container %.63s mounts volume %.63s at %.200s, where Signet mounts the files of KafkaUser %s (%s): mount yours elsewhere",
-				c.Name, m.Name, m.MountPath, user, clientconfig.Dir(user))
+				c.Name, m.Name, m.MountPath, gets.user, clientconfig.Dir(gets.user))
 		}
 	}
 	return found, nil
