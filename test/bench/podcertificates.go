@@ -18,12 +18,9 @@ import (
 	"io"
 	"math/big"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"time"
 
-	cmv1 "github.com/cert-manager/cert-manager/pkg/apis/certmanager/v1"
-	cmmeta "github.com/cert-manager/cert-manager/pkg/apis/meta/v1"
 	"golang.org/x/sync/errgroup"
 	certificatesv1 "k8s.io/api/certificates/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -40,14 +37,12 @@ const (
 	podConcurrency = 32
 	podRounds      = 3
 	podCount       = 2000
-	// certManagerCount certificates take cert-manager ten seconds.
-	certManagerCount = 1000
 )
 
 // measurePodCertificates compares how many PodCertificateRequests a second Signet's controller answers, from the list and
 // watch to the status written, with a loop that does nothing but sign and write as many at once, and with the
-// CertificateRequests that cert-manager's controllers sign (approval and a CA issuer). All with their requests there
-// already, each alone on the same API server, in turn.
+// CertificateRequests that cert-manager signs as it is installed: approval and a CA issuer, and its webhook, which is asked
+// for each write. All with their requests there already, each alone on the same API server, in turn.
 func measurePodCertificates(ctx context.Context, only string, out io.Writer) (err error) {
 	p, err := newPlane(ctx, "pods")
 	if err != nil {
@@ -207,92 +202,6 @@ func (p *plane) controllerRate(ctx context.Context, csr []byte) (rate float64, e
 		return 0, err
 	}
 	return rate, p.forgetRequests(ctx)
-}
-
-// certManagerRate is that of cert-manager's own controllers for a CA issuer with the same kind of mesh CA, with five workers
-// each, as cert-manager has by default. (Its client does not limit itself: the API server has priority and fairness.)
-func (p *plane) certManagerRate(ctx context.Context, key *ecdsa.PrivateKey) (rate float64, err error) {
-	path, err := p.build(ctx, "bench-cert-manager", filepath.Join(p.Root, "test", "cluster", "components", "certmanager"), ".")
-	if err != nil {
-		return 0, err
-	}
-	certificate, caKey, err := newCA()
-	if err != nil {
-		return 0, err
-	}
-	if err := p.Apply(ctx, fmt.Sprintf(`
-apiVersion: v1
-kind: Namespace
-metadata: {name: cert-manager-bench}
----
-apiVersion: v1
-kind: Secret
-metadata: {name: ca, namespace: cert-manager-bench}
-data: {tls.crt: %s, tls.key: %s}
----
-apiVersion: cert-manager.io/v1
-kind: Issuer
-metadata: {name: ca, namespace: cert-manager-bench}
-spec: {ca: {secretName: ca}}
-`, certificate, caKey)); err != nil {
-		return 0, err
-	}
-	start := func() (*process, error) {
-		return p.start(ctx, path, "controller", "--kubeconfig="+p.Kubeconfig, "--metrics-listen-address=127.0.0.1:0", "--healthz-listen-address=127.0.0.1:0")
-	}
-	controllers, err := start()
-	if err != nil {
-		return 0, err
-	}
-	err = controllers.until(ctx, "cert-manager's issuer is ready", 200*time.Millisecond, time.Minute, func() (bool, error) {
-		var issuer cmv1.Issuer
-		if err := p.client.Get(ctx, client.ObjectKey{Namespace: "cert-manager-bench", Name: "ca"}, &issuer); err != nil {
-			return false, err
-		}
-		for _, c := range issuer.Status.Conditions {
-			if c.Type == cmv1.IssuerConditionReady && c.Status == cmmeta.ConditionTrue {
-				return true, nil
-			}
-		}
-		return false, nil
-	})
-	if err := errors.Join(err, controllers.stop()); err != nil {
-		return 0, err
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: "checkout"}}, key)
-	if err != nil {
-		return 0, err
-	}
-	for i := range certManagerCount {
-		request := &cmv1.CertificateRequest{
-			ObjectMeta: metav1.ObjectMeta{Namespace: "cert-manager-bench", Name: fmt.Sprintf("request-%d", i)},
-			Spec: cmv1.CertificateRequestSpec{
-				IssuerRef: cmmeta.IssuerReference{Name: "ca", Kind: "Issuer", Group: "cert-manager.io"},
-				Request:   pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE REQUEST", Bytes: der}),
-				Duration:  &metav1.Duration{Duration: time.Hour}, Usages: []cmv1.KeyUsage{cmv1.UsageClientAuth},
-			},
-		}
-		if err := p.client.Create(ctx, request); err != nil {
-			return 0, err
-		}
-	}
-	if controllers, err = start(); err != nil {
-		return 0, err
-	}
-	defer func() { err = errors.Join(err, controllers.stop()) }()
-	return controllers.rate(ctx, "cert-manager", certManagerCount, 500*time.Millisecond, func() (float64, error) {
-		var list cmv1.CertificateRequestList
-		if err := p.client.List(ctx, &list, client.InNamespace("cert-manager-bench")); err != nil {
-			return 0, err
-		}
-		signed := 0.0
-		for i := range list.Items {
-			if len(list.Items[i].Status.Certificate) > 0 {
-				signed++
-			}
-		}
-		return signed, nil
-	})
 }
 
 func caTemplate(now time.Time) *x509.Certificate {
