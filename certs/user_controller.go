@@ -300,6 +300,14 @@ func (r *UserController) render(ctx context.Context, f *UserFacts, config, bundl
 			failed = slices.Concat(failed, clientconfig.Files(l.FileScope), clientconfig.KeystoreFiles(l.FileScope, f.User.Keystores()), []string{trustFile})
 		}
 	}
+	if l, ok := f.Cluster.MeshListener(); ok {
+		files, err := configFiles(f, name, l, v1alpha1.ScopeMesh)
+		if err != nil {
+			f.Others = cmp.Or(f.Others, err)
+			return append(failed, slices.Concat(clientconfig.Files(v1alpha1.ScopeMesh), []string{v1alpha1.KeyMeshBootstrapServers, v1alpha1.KeyMeshSecurityProtocol})...), nil
+		}
+		maps.Copy(config, files)
+	}
 	return failed, nil
 }
 
@@ -308,20 +316,29 @@ func (r *UserController) renderListener(ctx context.Context, f *UserFacts, name 
 	if trust, err = r.Authorities.ServerTrust(ctx, f.Cluster, l.Listener); err != nil {
 		return nil, nil, err
 	}
-	files, err = clientconfig.Render(clientconfig.Client{
+	files, err = configFiles(f, name, l.Listener, l.FileScope)
+	return files, trust, err
+}
+
+// configFiles returns the configuration of a user with this principal for one listener.
+func configFiles(f *UserFacts, name string, l v1alpha1.Listener, scope v1alpha1.ListenerScope) (map[string]string, error) {
+	c := clientconfig.Client{
 		User: f.User.Name, Namespace: f.User.Namespace,
 		Principal:        name,
 		Cluster:          f.Cluster.Namespace + "/" + f.Cluster.Name,
 		BootstrapServers: l.BootstrapServers,
 		Authentication:   l.Authentication,
-		Scope:            l.FileScope,
-		Keystores:        f.User.Keystores(),
+		Scope:            scope,
 		Dir:              v1alpha1.MountRoot + "/" + f.User.Name,
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("%w: listener %s: %w", errInvalid, l.Name, err)
 	}
-	return files, trust, nil
+	if scope != v1alpha1.ScopeMesh {
+		c.Keystores = f.User.Keystores()
+	}
+	files, err := clientconfig.Render(c)
+	if err != nil {
+		return nil, fmt.Errorf("%w: listener %s: %w", errInvalid, l.Name, err)
+	}
+	return files, nil
 }
 
 // applyCertificate applies the Certificate, and replaces its spec where others added fields to it: an apply alone leaves

@@ -657,6 +657,12 @@ func TestUserControllerFilesForEachListener(t *testing.T) {
 		{"only the external listener", func() {
 			listeners(func(l []v1alpha1.Listener) []v1alpha1.Listener { return l[1:] })
 		}, plain + " client-pkcs12.properties client-pkcs12-external.properties " + outside, "ca-external.crt ca.crt", "kafka.example.net:9094", string(own.pem()), "PKCS12", ""},
+		{"one for the mesh", func() {
+			listeners(func(l []v1alpha1.Listener) []v1alpha1.Listener {
+				return append(l, v1alpha1.Listener{Name: "mesh", BootstrapServers: []string{"kafka.kafka.svc:9095"}, Scope: v1alpha1.ScopeMesh, Authentication: v1alpha1.AuthenticationMesh})
+			})
+		}, plain + " client-pkcs12.properties client-pkcs12-external.properties client-mesh.properties kafka-mesh.json librdkafka-mesh.conf mesh.bootstrap.servers mesh.security.protocol " + outside,
+			"ca-external.crt ca.crt", "kafka.example.net:9094", string(own.pem()), "PKCS12", ""},
 		{"only the one for pods, and no keystore", func() {
 			keystores()
 			listeners(func([]v1alpha1.Listener) []v1alpha1.Listener { return testCluster().Spec.Listeners })

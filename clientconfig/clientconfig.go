@@ -39,7 +39,7 @@ type Client struct {
 	BootstrapServers []string
 	// Authentication is that of the listener that BootstrapServers belong to.
 	Authentication v1alpha1.ListenerAuthentication
-	// Scope is in the names of the files: one of Scopes, or "" for the listener of the KafkaUser's own pods, whose files have
+	// Scope is in the names of the files: one of Scopes, ScopeMesh, or "" for the listener of the KafkaUser's own pods, whose files have
 	// the plain names.
 	Scope v1alpha1.ListenerScope
 	// Keystores are the forms in which key and certificate lie in Dir beside PEM.
@@ -69,7 +69,8 @@ func (e *InvalidError) Error() string {
 	return fmt.Sprintf("client configuration: %s %.200q %s", e.Field, e.Value, e.Problem)
 }
 
-// Scopes are those whose listeners have files of their own, with the scope in their names, beside the plain ones.
+// Scopes are those whose listeners a pod with a certificate has files for, with the scope in their names, beside the plain
+// ones. The files of ScopeMesh are for other pods: they lie in the same ConfigMap, and have the plain names there.
 func Scopes() []v1alpha1.ListenerScope { return []v1alpha1.ListenerScope{v1alpha1.ScopeExternal} }
 
 // Files returns the names of the configuration files for the listener of a scope, without those of KeystoreFiles.
@@ -94,8 +95,8 @@ func named(scope v1alpha1.ListenerScope, files ...string) []string {
 }
 
 // Render returns the content of the KafkaUser's client ConfigMap that is about one listener, by key: Files and KeystoreFiles
-// and, where the client has no Scope, KeyBootstrapServers and KeySecurityProtocol of package v1alpha1. Equal clients give
-// equal bytes. The error is an *InvalidError.
+// and, where the client has no Scope, KeyBootstrapServers and KeySecurityProtocol of package v1alpha1, or their like for
+// ScopeMesh. Equal clients give equal bytes. The error is an *InvalidError.
 //
 // No group.id is set although the namespace's group is free: two applications that join one group by default would
 // silently share each other's partitions.
@@ -119,9 +120,9 @@ func Render(c Client) (map[string]string, error) {
 	for _, format := range c.Keystores {
 		files[v1alpha1.FileForScope(format.JavaProperties(), c.Scope)] = c.javaProperties(format)
 	}
-	if c.Scope == "" {
-		files[v1alpha1.KeyBootstrapServers] = strings.Join(c.BootstrapServers, ",")
-		files[v1alpha1.KeySecurityProtocol] = c.protocol()
+	servers, protocol := environmentKeys(c.Scope)
+	if servers != "" {
+		files[servers], files[protocol] = strings.Join(c.BootstrapServers, ","), c.protocol()
 	}
 	return files, nil
 }
@@ -163,15 +164,22 @@ func (c Client) validate() error {
 			return &InvalidError{"keystore", string(format), "is neither PKCS12 nor JKS"}
 		}
 	}
-	if c.Scope != "" && !slices.Contains(Scopes(), c.Scope) {
+	if c.Scope != "" && c.Scope != v1alpha1.ScopeMesh && !slices.Contains(Scopes(), c.Scope) {
 		return &InvalidError{"scope", string(c.Scope), "has no files of its own"}
 	}
-	switch c.Authentication {
+	switch inMesh := c.Scope == v1alpha1.ScopeMesh; c.Authentication {
+	case v1alpha1.AuthenticationMesh:
+		if !inMesh || len(c.Keystores) > 0 {
+			return &InvalidError{"authentication", string(c.Authentication), "is for clients of scope Mesh, which have no keystores"}
+		}
 	case v1alpha1.AuthenticationMTLS, v1alpha1.AuthenticationNone:
-		return nil
+		if inMesh {
+			return &InvalidError{"authentication", string(c.Authentication), "is not that of scope Mesh"}
+		}
 	default:
-		return &InvalidError{"authentication", string(c.Authentication), "is neither MTLS nor None"}
+		return &InvalidError{"authentication", string(c.Authentication), "is none of MTLS, Mesh and None"}
 	}
+	return nil
 }
 
 func (c Client) mutualTLS() bool { return c.Authentication == v1alpha1.AuthenticationMTLS }

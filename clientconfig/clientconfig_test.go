@@ -46,6 +46,8 @@ func TestRender(t *testing.T) {
 	keystores.Keystores = []v1alpha1.KeystoreFormat{v1alpha1.KeystorePKCS12, v1alpha1.KeystoreJKS}
 	external := keystores
 	external.Scope, external.BootstrapServers = v1alpha1.ScopeExternal, []string{"kafka.example.com:9094"}
+	mesh := orders()
+	mesh.Scope, mesh.Authentication, mesh.BootstrapServers = v1alpha1.ScopeMesh, v1alpha1.AuthenticationMesh, []string{"kafka.kafka.svc:9095"}
 	plaintextKeystore := plaintext
 	plaintextKeystore.Keystores = keystores.Keystores[:1]
 	// The file that holds the key and the properties that go with it, by what stands in the name of a Java file.
@@ -58,7 +60,7 @@ func TestRender(t *testing.T) {
 	}{
 		"mtls": {orders(), "", nil}, "plaintext": {plaintext, "", nil}, "odd-directory": {exported, "", nil}, "many-servers": {many, "", nil},
 		"keystores": {keystores, "", []string{"-pkcs12", "-jks"}}, "external": {external, "-external", []string{"-pkcs12", "-jks"}},
-		"plaintext-keystore": {plaintextKeystore, "", []string{"-pkcs12"}},
+		"plaintext-keystore": {plaintextKeystore, "", []string{"-pkcs12"}}, "mesh": {mesh, "-mesh", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := test.client
@@ -73,8 +75,11 @@ func TestRender(t *testing.T) {
 			if got := slices.Concat(Files(client.Scope), KeystoreFiles(client.Scope, client.Keystores)); !slices.Equal(got, keys) {
 				t.Errorf("files %q, want %q", got, keys)
 			}
-			if test.scope == "" {
+			switch test.scope {
+			case "":
 				keys = append(keys, "bootstrap.servers", "security.protocol")
+			case "-mesh":
+				keys = append(keys, "mesh.bootstrap.servers", "mesh.security.protocol")
 			}
 			slices.Sort(keys)
 			if got := slices.Sorted(maps.Keys(files)); !slices.Equal(got, keys) {
@@ -153,6 +158,8 @@ func TestRenderRefuses(t *testing.T) {
 		"no authentication":                          {func(c *Client) { c.Authentication = "" }, "authentication"},
 		"unknown keystore":                           {func(c *Client) { c.Keystores = []v1alpha1.KeystoreFormat{"PEM\nx"} }, "keystore"},
 		"scope with no files of its own":             {func(c *Client) { c.Scope = v1alpha1.ScopeCluster }, "scope"},
+		"certificates in the mesh":                   {func(c *Client) { c.Scope = v1alpha1.ScopeMesh }, "authentication"},
+		"the mesh's authentication outside":          {func(c *Client) { c.Authentication = v1alpha1.AuthenticationMesh }, "authentication"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := orders()
@@ -241,20 +248,25 @@ func checkRendered(t *testing.T, client, reference Client) {
 }
 
 func TestEnvironmentNamesRenderedKeys(t *testing.T) {
-	files, err := Render(orders())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, variable := range Environment("orders") {
-		if from := variable.ValueFrom; from != nil {
-			if _, ok := files[from.ConfigMapKeyRef.Key]; !ok || from.ConfigMapKeyRef.Name != "orders-kafka-client" {
-				t.Errorf("%s refers to %s/%s, which Render does not make", variable.Name, from.ConfigMapKeyRef.Name, from.ConfigMapKeyRef.Key)
-			}
-			continue
+	mesh := orders()
+	mesh.Scope, mesh.Authentication, mesh.Keystores = v1alpha1.ScopeMesh, v1alpha1.AuthenticationMesh, nil
+	for _, c := range []Client{orders(), mesh} {
+		files, err := Render(c)
+		if err != nil {
+			t.Fatal(err)
 		}
-		dir, file := filepath.Split(variable.Value)
-		if _, ok := files[file]; !ok || dir != "/var/run/secrets/kafka.signet.dev/orders/" {
-			t.Errorf("%s names %s, which Render does not make", variable.Name, variable.Value)
+		for _, variable := range Environment("orders", c.Scope) {
+			if from := variable.ValueFrom; from != nil {
+				if _, ok := files[from.ConfigMapKeyRef.Key]; !ok || from.ConfigMapKeyRef.Name != "orders-kafka-client" {
+					t.Errorf("%s refers to %s/%s, which Render does not make", variable.Name, from.ConfigMapKeyRef.Name, from.ConfigMapKeyRef.Key)
+				}
+				continue
+			}
+			// A pod has the files of its listener by their plain names.
+			dir, file := filepath.Split(variable.Value)
+			if _, ok := files[v1alpha1.FileForScope(file, c.Scope)]; !ok || dir != "/var/run/secrets/kafka.signet.dev/orders/" {
+				t.Errorf("%s names %s, which Render does not make", variable.Name, variable.Value)
+			}
 		}
 	}
 }

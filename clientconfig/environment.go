@@ -28,18 +28,33 @@ const (
 // Dir is the directory of the KafkaUser's files in a container.
 func Dir(user string) string { return path.Join(v1alpha1.MountRoot, user) }
 
-// Environment returns the variables of a container that uses the KafkaUser with this name, in a fixed order. Values
-// that depend on the cluster refer to the user's client ConfigMap, so that they need not be known when the pod is made.
-func Environment(user string) []corev1.EnvVar {
+// environmentKeys are the keys of the user's client ConfigMap that hold the servers and the protocol of the scope's
+// listener for variables; "" where there are no such variables.
+func environmentKeys(scope v1alpha1.ListenerScope) (servers, protocol string) {
+	switch scope {
+	case "":
+		return v1alpha1.KeyBootstrapServers, v1alpha1.KeySecurityProtocol
+	case v1alpha1.ScopeMesh:
+		return v1alpha1.KeyMeshBootstrapServers, v1alpha1.KeyMeshSecurityProtocol
+	default:
+		return "", ""
+	}
+}
+
+// Environment returns the variables of a container that uses the KafkaUser with this name, in a fixed order, for the listener
+// of its pods (scope "") or for that of pods with a sidecar (ScopeMesh). Values that depend on the cluster refer to the
+// user's client ConfigMap, so that they need not be known when the pod is made.
+func Environment(user string, scope v1alpha1.ListenerScope) []corev1.EnvVar {
 	reference := func(name, key string) corev1.EnvVar {
 		return corev1.EnvVar{Name: name, ValueFrom: &corev1.EnvVarSource{ConfigMapKeyRef: &corev1.ConfigMapKeySelector{
 			LocalObjectReference: corev1.LocalObjectReference{Name: v1alpha1.ClientConfigName(user)},
 			Key:                  key,
 		}}}
 	}
+	servers, protocol := environmentKeys(scope)
 	return []corev1.EnvVar{
-		reference(EnvBootstrapServers, v1alpha1.KeyBootstrapServers),
-		reference(EnvSecurityProtocol, v1alpha1.KeySecurityProtocol),
+		reference(EnvBootstrapServers, servers),
+		reference(EnvSecurityProtocol, protocol),
 		{Name: EnvClientConfig, Value: path.Join(Dir(user), v1alpha1.FileJavaProperties)},
 		{Name: EnvLibrdkafkaConfig, Value: path.Join(Dir(user), v1alpha1.FileLibrdkafka)},
 		{Name: EnvClientJSON, Value: path.Join(Dir(user), v1alpha1.FileJSON)},

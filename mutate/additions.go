@@ -36,11 +36,11 @@ type variable struct {
 var encoded = lru.New(1024)
 
 // additionsFor returns what each of the declaration's KafkaUsers adds to the pod, in their order.
-func additionsFor(spec *corev1.PodSpec, declaration Declaration, users map[string]*v1alpha1.KafkaUser) ([]*additions, error) {
+func additionsFor(spec *corev1.PodSpec, declaration Declaration, users map[string]User) ([]*additions, error) {
 	mode := fileMode(spec, declaration.Containers)
 	gets := make([]*additions, len(declaration.Users))
 	for i, name := range declaration.Users {
-		f := formOf(name, users[name], mode)
+		f := formOf(name, users[name].KafkaUser, byMesh(spec, name, users[name]), mode)
 		if known, ok := encoded.Get(f); ok {
 			gets[i] = known.(*additions)
 			continue
@@ -55,6 +55,16 @@ func additionsFor(spec *corev1.PodSpec, declaration Declaration, users map[strin
 	return gets, nil
 }
 
+// byMesh tells whether the pod has, or gets, the files for pods with a sidecar. What it was made with stays.
+func byMesh(spec *corev1.PodSpec, name string, user User) bool {
+	for i := range spec.Volumes {
+		if v := &spec.Volumes[i]; v.Name == VolumeName(name) && v.Projected != nil {
+			return isMeshs(v.Projected, name)
+		}
+	}
+	return user.ByMesh
+}
+
 func (f form) encode() (*additions, error) {
 	made := &additions{user: f.user, volumeName: VolumeName(f.user), directory: directory(clientconfig.Dir(f.user))}
 	var err error
@@ -64,7 +74,11 @@ func (f form) encode() (*additions, error) {
 	if made.mount, err = json.Marshal(mount(f.user)); err != nil {
 		return nil, err
 	}
-	for _, v := range clientconfig.Environment(f.user) {
+	var scope v1alpha1.ListenerScope
+	if f.mesh {
+		scope = v1alpha1.ScopeMesh
+	}
+	for _, v := range clientconfig.Environment(f.user, scope) {
 		text, err := json.Marshal(v)
 		if err != nil {
 			return nil, err

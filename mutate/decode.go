@@ -27,6 +27,7 @@ type seenPod struct {
 		ServiceAccountName string            `json:"serviceAccountName"`
 		OS                 *corev1.PodOS     `json:"os"`
 		NodeSelector       map[string]string `json:"nodeSelector"`
+		HostNetwork        bool              `json:"hostNetwork"`
 		SecurityContext    *struct {
 			RunAsUser *int64 `json:"runAsUser"`
 			FSGroup   *int64 `json:"fsGroup"`
@@ -75,6 +76,7 @@ func decodePod(text []byte) (*corev1.Pod, error) {
 	}}
 	spec := &pod.Spec
 	spec.ServiceAccountName, spec.OS, spec.NodeSelector = seen.Spec.ServiceAccountName, seen.Spec.OS, seen.Spec.NodeSelector
+	spec.HostNetwork = seen.Spec.HostNetwork
 	if c := seen.Spec.SecurityContext; c != nil {
 		spec.SecurityContext = &corev1.PodSecurityContext{RunAsUser: c.RunAsUser, FSGroup: c.FSGroup}
 	}

@@ -4,6 +4,7 @@
 package mutate
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -87,11 +88,13 @@ func decisionOn(reader cache, pod *corev1.Pod) string {
 	if err != nil {
 		return err.Error()
 	}
-	users := map[string]*v1alpha1.KafkaUser{}
-	for _, name := range declaration.Users {
-		if user, ok := reader.users[client.ObjectKey{Namespace: "shop", Name: name}]; ok {
-			users[name] = &user
-		}
+	pods := &Pods{Reader: reader}
+	users, err := pods.users(context.Background(), "shop", declaration.Users)
+	if err != nil {
+		return err.Error()
+	}
+	if err := pods.askMesh(context.Background(), pod, "shop", users, nil); err != nil {
+		return err.Error()
 	}
 	mutation, err := Mutate(pod, "shop", declaration, users)
 	if err != nil {

@@ -114,26 +114,25 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 		}
 		declaration.Warnings = append(declaration.Warnings, warnings...)
 	}
-	users := make(map[string]*v1alpha1.KafkaUser, len(declaration.Users))
-	for _, name := range declaration.Users {
-		user := &v1alpha1.KafkaUser{}
-		err := h.Reader.Get(ctx, client.ObjectKey{Namespace: req.Namespace, Name: name}, user)
-		if err == nil {
-			users[name] = user
-		} else if !apierrors.IsNotFound(err) {
-			h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
-			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkauser %s/%s: %w", req.Namespace, name, err))
-		}
+	users, err := h.users(ctx, req.Namespace, declaration.Users)
+	if err != nil {
+		h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
+		return admission.Errored(http.StatusInternalServerError, err)
 	}
+	var announced *v1alpha1.KafkaUser
 	if inline := declaration.Inline; inline != nil {
 		var clusters v1alpha1.KafkaClusterList
 		if err := h.Reader.List(ctx, &clusters); err != nil {
 			h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
 			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkaclusters: %w", err))
 		}
-		if err := judgeInline(inline, req.Namespace, clusters.Items, users[inline.User], h.Check); err != nil {
+		if announced, err = judgeInline(inline, req.Namespace, clusters.Items, users[inline.User].KafkaUser, h.Check); err != nil {
 			return h.refused(ctx, &req, pod, err)
 		}
+	}
+	if err := h.askMesh(ctx, pod, req.Namespace, users, announced); err != nil {
+		h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
+		return admission.Errored(http.StatusInternalServerError, err)
 	}
 	mutation, err := Mutate(pod, req.Namespace, declaration, users)
 	if err != nil {
@@ -153,6 +152,56 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 		response.Patch, response.PatchType = mutation.Patch, &patchType
 	}
 	return response.WithWarnings(append(declaration.Warnings, mutation.Warnings...)...)
+}
+
+// users returns those of the namespace's KafkaUsers with these names that exist.
+func (h *Pods) users(ctx context.Context, namespace string, names []string) (map[string]User, error) {
+	users := make(map[string]User, len(names))
+	for _, name := range names {
+		user := &v1alpha1.KafkaUser{}
+		err := h.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, user)
+		if err == nil {
+			users[name] = User{KafkaUser: user}
+		} else if !apierrors.IsNotFound(err) {
+			return nil, fmt.Errorf("kafkauser %s/%s: %w", namespace, name, err)
+		}
+	}
+	return users, nil
+}
+
+// askMesh finds out for which of the users the pod's sidecar speaks, and whether for the one that will be made of the pod's
+// own declaration (nil where it declares nothing).
+func (h *Pods) askMesh(ctx context.Context, pod *corev1.Pod, name string, users map[string]User, announced *v1alpha1.KafkaUser) error {
+	candidates := make([]*v1alpha1.KafkaUser, 0, len(users)+1)
+	for _, user := range users {
+		candidates = append(candidates, user.KafkaUser)
+	}
+	if announced != nil && users[announced.Name].KafkaUser == nil {
+		candidates = append(candidates, announced)
+	}
+	if len(candidates) == 0 {
+		return nil
+	}
+	namespace := NamespaceMetadata()
+	if err := h.Reader.Get(ctx, client.ObjectKey{Name: name}, namespace); client.IgnoreNotFound(err) != nil {
+		return fmt.Errorf("namespace %s: %w", name, err)
+	}
+	mode := meshModeOf(pod, namespace.Labels)
+	if mode == outside {
+		return nil
+	}
+	for _, user := range candidates {
+		ref, cluster := user.Spec.ClusterRef.In(name), &v1alpha1.KafkaCluster{}
+		if err := h.Reader.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, cluster); apierrors.IsNotFound(err) {
+			continue
+		} else if err != nil {
+			return fmt.Errorf("kafkacluster %s: %w", ref, err)
+		}
+		known := users[user.Name]
+		known.ByMesh, known.Warning = spokenFor(mode, user, cluster, accountOf(pod))
+		users[user.Name] = known
+	}
+	return nil
 }
 
 // mayDeclare tells whether the pod with this JSON may have an annotation of Signet's. Where the prefix of their keys is not
@@ -189,18 +238,19 @@ func (h *Pods) refused(ctx context.Context, req *admission.Request, pod *corev1.
 	return admission.Denied(refusal.Message)
 }
 
-// judgeInline tells whether the controller will make a KafkaUser of what a pod of the namespace declares. The error is a
+// judgeInline returns the KafkaUser that the controller will make of what a pod of the namespace declares. The error is a
 // *Refusal.
-func judgeInline(inline *declare.Inline, namespace string, clusters []v1alpha1.KafkaCluster, existing *v1alpha1.KafkaUser, check func(*v1alpha1.KafkaUser, *v1alpha1.KafkaCluster) []error) error {
+func judgeInline(inline *declare.Inline, namespace string, clusters []v1alpha1.KafkaCluster, existing *v1alpha1.KafkaUser, check func(*v1alpha1.KafkaUser, *v1alpha1.KafkaCluster) []error) (*v1alpha1.KafkaUser, error) {
 	cluster, err := declare.ClusterOf(inline, namespace, clusters)
 	if err != nil {
-		return refuse(ReasonInline, "%s", err)
+		return nil, refuse(ReasonInline, "%s", err)
 	}
 	if why := declare.Conflict(inline, namespace, cluster, existing); why != "" {
-		return refuse(ReasonInline, "%s", why)
+		return nil, refuse(ReasonInline, "%s", why)
 	}
-	if problems := check(inline.KafkaUser(namespace, cluster), cluster); len(problems) > 0 {
-		return refuse(ReasonInline, "the pod's annotations declare access that KafkaCluster %s/%s does not permit: %s", cluster.Namespace, cluster.Name, summary(problems))
+	user := inline.KafkaUser(namespace, cluster)
+	if problems := check(user, cluster); len(problems) > 0 {
+		return nil, refuse(ReasonInline, "the pod's annotations declare access that KafkaCluster %s/%s does not permit: %s", cluster.Namespace, cluster.Name, summary(problems))
 	}
-	return nil
+	return user, nil
 }

@@ -29,12 +29,22 @@ type Mutation struct {
 	Waits bool
 }
 
+// User is a KafkaUser that a pod declares.
+type User struct {
+	// KafkaUser is nil where it does not exist yet.
+	*v1alpha1.KafkaUser
+	// ByMesh tells that the pod's sidecar speaks for it.
+	ByMesh bool
+	// Warning is for whoever made the pod; "" is none.
+	Warning string
+}
+
 // Mutate decides what the pod in the namespace gets for the KafkaUsers of its declaration, in their order. A KafkaUser
 // that is not in users does not exist yet. The error is a *Refusal, but for types of the API that cannot be encoded.
 //
 // The check of the service account catches mistakes; what keeps other pods of the namespace from a KafkaUser's key is
 // who may create pods and read Secrets there.
-func Mutate(pod *corev1.Pod, namespace string, declaration Declaration, users map[string]*v1alpha1.KafkaUser) (Mutation, error) {
+func Mutate(pod *corev1.Pod, namespace string, declaration Declaration, users map[string]User) (Mutation, error) {
 	declared := declaration.Users
 	if len(declared) == 0 {
 		return Mutation{}, nil
@@ -47,6 +57,9 @@ func Mutate(pod *corev1.Pod, namespace string, declaration Declaration, users ma
 	}
 	var m Mutation
 	for _, name := range declared {
+		if warning := users[name].Warning; warning != "" {
+			m.Warnings = append(m.Warnings, warning)
+		}
 		warning, err := judge(pod, namespace, name, users[name])
 		if err != nil {
 			return Mutation{}, err
@@ -121,7 +134,8 @@ func isWindows(spec *corev1.PodSpec) bool {
 }
 
 // judge tells whether the pod may use the KafkaUser, and warns if it will wait for it.
-func judge(pod *corev1.Pod, namespace, name string, user *v1alpha1.KafkaUser) (warning string, err error) {
+func judge(pod *corev1.Pod, namespace, name string, declared User) (warning string, err error) {
+	user := declared.KafkaUser
 	if user == nil {
 		return fmt.Sprintf("KafkaUser %s/%s does not exist yet; the pod waits in ContainerCreating until it does", namespace, name), nil
 	}
@@ -136,7 +150,7 @@ func judge(pod *corev1.Pod, namespace, name string, user *v1alpha1.KafkaUser) (w
 		return "", refuse(ReasonOtherServiceAccount, "KafkaUser %s/%s is for service account %s, and this pod runs as %s: set spec.serviceAccountName, or use another KafkaUser",
 			namespace, name, w.ServiceAccountName, account)
 	}
-	if kubeletOnly(user) && signer(user) == "" {
+	if !declared.ByMesh && kubeletOnly(user) && signer(user) == "" {
 		return "", refuse(ReasonNoSigner, "KafkaUser %s/%s is delivered by the kubelet only (spec.certificate.delivery PodCertificate), and it is not, or not yet, known by which signer: see its condition %s, and create the pod again",
 			namespace, name, v1alpha1.ConditionCertificateReady)
 	}

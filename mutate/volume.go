@@ -13,6 +13,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apiequality "k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
@@ -45,6 +46,9 @@ func same(keys ...string) []corev1.KeyToPath {
 // form is everything that decides what a pod gets for a KafkaUser.
 type form struct {
 	user string
+	// mesh: the pod's sidecar speaks for it, so that it gets the files of that listener and no certificate; the following
+	// have no meaning then, but mode.
+	mesh bool
 	// signer is whom the kubelet asks for the certificate, for life seconds; "" where it comes from the Secret.
 	signer string
 	life   int32
@@ -56,7 +60,10 @@ type form struct {
 
 // formOf is that of the KafkaUser with this name, which may not exist yet (nil): then nothing is known but the name of its
 // Secret, which may come to have any keystore.
-func formOf(name string, user *v1alpha1.KafkaUser, mode int32) form {
+func formOf(name string, user *v1alpha1.KafkaUser, mesh bool, mode int32) form {
+	if mesh {
+		return form{user: name, mesh: true, mode: mode}
+	}
 	f := form{user: name, signer: signer(user), mode: mode}
 	switch {
 	case f.signer != "":
@@ -70,14 +77,11 @@ func formOf(name string, user *v1alpha1.KafkaUser, mode int32) form {
 }
 
 func joined(formats []v1alpha1.KeystoreFormat) string {
-	var out string
+	texts := make([]string, len(formats))
 	for i, format := range formats {
-		if i > 0 {
-			out += ","
-		}
-		out += string(format)
+		texts[i] = string(format)
 	}
-	return out
+	return strings.Join(texts, ",")
 }
 
 // volume projects the user's credentials and ConfigMaps into one directory. What every pod has is not optional: the kubelet
@@ -87,6 +91,9 @@ func joined(formats []v1alpha1.KeystoreFormat) string {
 // keystores, with the KafkaUser's declaration. Where something is gone that is not optional, the kubelet no longer updates
 // anything of the volume.
 func (f form) volume() corev1.Volume {
+	if f.mesh {
+		return f.projected(f.meshFiles())
+	}
 	var keystores []v1alpha1.KeystoreFormat
 	for format := range strings.SplitSeq(f.keystores, ",") {
 		if format != "" {
@@ -114,13 +121,23 @@ func (f form) volume() corev1.Volume {
 		configs = slices.Concat(configs, clientconfig.Files(scope), clientconfig.KeystoreFiles(scope, keystores))
 		trusts = append(trusts, v1alpha1.FileForScope(v1alpha1.FileCA, scope))
 	}
+	return f.projected(append(sources, fromConfigMap(config, true, configs...), fromConfigMap(trust, true, trusts...))...)
+}
+
+func (f form) projected(sources ...corev1.VolumeProjection) corev1.Volume {
 	return corev1.Volume{
-		Name: VolumeName(f.user),
-		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
-			DefaultMode: &f.mode,
-			Sources:     append(sources, fromConfigMap(config, true, configs...), fromConfigMap(trust, true, trusts...)),
-		}},
+		Name:         VolumeName(f.user),
+		VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{DefaultMode: &f.mode, Sources: sources}},
 	}
+}
+
+// meshFiles are the files of the listener for pods with a sidecar, by the plain names.
+func (f form) meshFiles() corev1.VolumeProjection {
+	source := fromConfigMap(v1alpha1.ClientConfigName(f.user), false, clientconfig.Files(v1alpha1.ScopeMesh)...)
+	for i, plain := range clientconfig.Files("") {
+		source.ConfigMap.Items[i].Path = plain
+	}
+	return source
 }
 
 func fromConfigMap(name string, optional bool, keys ...string) corev1.VolumeProjection {
@@ -188,12 +205,15 @@ func kubeletLife(user *v1alpha1.KafkaUser) int32 {
 	return int32(min(max(life, minKubeletLife), maxKubeletLife) / time.Second)
 }
 
-// isOurs tells whether a volume is the one that Signet makes for the user, in either form, maybe an earlier version's: it
-// projects the user's credentials and ConfigMaps, perhaps more of the same where that is optional, and nothing else. The
-// form that a pod was made with stays.
+// isOurs tells whether a volume is the one that Signet makes for the user, in any form, maybe an earlier version's: it
+// projects the user's credentials and ConfigMaps, perhaps more of the same where that is optional, and nothing else, or the
+// files for pods with a sidecar alone. The form that a pod was made with stays.
 func isOurs(v *corev1.Volume, user string) bool {
 	if v.Projected == nil {
 		return false
+	}
+	if isMeshs(v.Projected, user) {
+		return true
 	}
 	const credentials = "credentials"
 	// What must be there, and whether it is missing.
@@ -223,6 +243,11 @@ func isOurs(v *corev1.Volume, user string) bool {
 		}
 	}
 	return !slices.Contains(slices.Collect(maps.Values(missing)), true)
+}
+
+// isMeshs tells whether the volume has the files of the user for pods with a sidecar, and nothing else.
+func isMeshs(p *corev1.ProjectedVolumeSource, user string) bool {
+	return len(p.Sources) == 1 && apiequality.Semantic.DeepEqual(p.Sources[0], form{user: user, mesh: true}.meshFiles())
 }
 
 func isKubelets(p *corev1.PodCertificateProjection, user string) bool {

@@ -98,10 +98,12 @@ type KafkaClusterSpec struct {
 }
 
 // ListenerScope is where a listener's clients run.
-// +kubebuilder:validation:Enum=Cluster;External
+// +kubebuilder:validation:Enum=Mesh;Cluster;External
 type ListenerScope string
 
 const (
+	// ScopeMesh is for pods with a sidecar of the service mesh, which speaks for them.
+	ScopeMesh ListenerScope = "Mesh"
 	// ScopeCluster is for pods of the Kubernetes cluster.
 	ScopeCluster ListenerScope = "Cluster"
 	// ScopeExternal is for clients outside Kubernetes.
@@ -109,18 +111,21 @@ const (
 )
 
 // ListenerAuthentication is how a listener identifies its clients.
-// +kubebuilder:validation:Enum=MTLS;None
+// +kubebuilder:validation:Enum=MTLS;Mesh;None
 type ListenerAuthentication string
 
 const (
 	// AuthenticationMTLS is by client certificate (ssl.client.auth=required).
 	AuthenticationMTLS ListenerAuthentication = "MTLS"
+	// AuthenticationMesh is by the mutual TLS of the sidecars on both sides: to its own sidecar the client speaks plaintext.
+	AuthenticationMesh ListenerAuthentication = "Mesh"
 	// AuthenticationNone is a plaintext listener that identifies nobody.
 	AuthenticationNone ListenerAuthentication = "None"
 )
 
 // Listener is one of the brokers' listeners, as a client sees it.
-// +kubebuilder:validation:XValidation:rule="self.authentication != 'None' || !has(self.serverCA)",message="serverCA has no meaning on a listener with authentication None"
+// +kubebuilder:validation:XValidation:rule="self.authentication == 'MTLS' || !has(self.serverCA)",message="serverCA has no meaning on a listener without authentication MTLS, where clients use no TLS of their own"
+// +kubebuilder:validation:XValidation:rule="(self.scope == 'Mesh') == (self.authentication == 'Mesh')",message="scope Mesh and authentication Mesh belong together: the sidecars identify each other"
 type Listener struct {
 	// Name of the listener in the brokers' configuration, lower case, as in listener.name.<name>.*.
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-_a-z0-9]*[a-z0-9])?$`
@@ -135,11 +140,14 @@ type Listener struct {
 	// +listType=atomic
 	BootstrapServers []string `json:"bootstrapServers"`
 
-	// Scope says for whom the listener is: Cluster (pods) or External (outside Kubernetes). Pods have files for both:
-	// client.properties and its like are those of Cluster, else of External; client-external.properties those of External.
+	// Scope says for whom the listener is: Mesh (pods with a sidecar of the service mesh), Cluster (pods) or External
+	// (outside Kubernetes). A pod has files for Cluster and External: client.properties and its like are those of Cluster,
+	// else of External; client-external.properties those of External. A pod with a sidecar has those of Mesh, as
+	// client.properties and its like, and no certificate.
 	Scope ListenerScope `json:"scope"`
 
-	// Authentication says how the listener identifies clients: MTLS (default) or None.
+	// Authentication says how the listener identifies clients: MTLS (default) by the client's certificate, Mesh by the one
+	// of its sidecar, None not at all.
 	// +optional
 	// +kubebuilder:default=MTLS
 	Authentication ListenerAuthentication `json:"authentication,omitempty"`
@@ -355,6 +363,9 @@ func (c *KafkaCluster) Listener(scope ListenerScope) (Listener, bool) {
 	}
 	return *found, true
 }
+
+// MeshListener returns the listener for pods with a sidecar, if there is one.
+func (c *KafkaCluster) MeshListener() (Listener, bool) { return c.Listener(ScopeMesh) }
 
 // AdminListener returns the listener that Signet itself uses.
 func (c *KafkaCluster) AdminListener() (Listener, bool) {

@@ -130,6 +130,9 @@ const (
 	KeyBootstrapServers = "bootstrap.servers"
 	// KeySecurityProtocol holds SSL or PLAINTEXT, as Kafka's security.protocol.
 	KeySecurityProtocol = "security.protocol"
+	// KeyMeshBootstrapServers and KeyMeshSecurityProtocol are the same for the listener of scope Mesh.
+	KeyMeshBootstrapServers = "mesh.bootstrap.servers"
+	KeyMeshSecurityProtocol = "mesh.security.protocol"
 )
 
 // KeyCombinedPEM is the key of cert-manager's Secret that holds key and chain in one PEM (additionalOutputFormats).

@@ -290,10 +290,10 @@ func (a *apiServer) prepare(t *testing.T, cases map[string]*goldenPod) {
 	t.Helper()
 	a.kubectl(t, "apply", "--server-side", "-f", filepath.Join(a.Root, "charts", "signet", "files", "crds"))
 	a.kubectl(t, "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-	for _, namespace := range []string{"shop", "other", "kafka", "billing"} {
+	for _, namespace := range []string{"shop", "other", "kafka", "billing", "injected"} {
 		a.kubectl(t, "create", "namespace", namespace)
 	}
-	accounts := map[string]bool{"shop/default": true, "other/default": true}
+	accounts := map[string]bool{"shop/default": true, "other/default": true, "injected/default": true}
 	for _, c := range cases {
 		spec, _ := c.Object["spec"].(map[string]any)
 		if account, ok := spec["serviceAccountName"].(string); ok && account != "default" {
@@ -318,6 +318,9 @@ func (a *apiServer) prepare(t *testing.T, cases map[string]*goldenPod) {
 		var kind metav1.TypeMeta
 		if err := yaml.Unmarshal([]byte(document), &kind); err != nil {
 			t.Fatal(err)
+		}
+		if kind.Kind == "Namespace" {
+			a.kubectlWith(t, document, "apply", "--server-side", "--force-conflicts", "-f", "-")
 		}
 		if kind.Kind == "KafkaCluster" {
 			a.kubectlWith(t, whole(t, document), "create", "-f", "-")

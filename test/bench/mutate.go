@@ -32,7 +32,7 @@ import (
 	"github.com/signet-kafka/signet/mutate"
 )
 
-// checkout is a cache that holds one KafkaUser, which is ready and means no pod by its workload.
+// checkout is a cache that holds one KafkaUser, which is ready and means no pod by its workload, and its namespace.
 type checkout struct {
 	client.Reader
 	user v1alpha1.KafkaUser
@@ -41,6 +41,10 @@ type checkout struct {
 func newCheckout() checkout { return checkout{user: *readyUser("shop", "checkout")} }
 
 func (c checkout) Get(_ context.Context, key client.ObjectKey, into client.Object, _ ...client.GetOption) error {
+	if namespace, ok := into.(*metav1.PartialObjectMetadata); ok {
+		namespace.Name, namespace.Labels = key.Name, map[string]string{corev1.LabelMetadataName: key.Name}
+		return nil
+	}
 	user, ok := into.(*v1alpha1.KafkaUser)
 	if !ok || key != client.ObjectKeyFromObject(&c.user) {
 		return fmt.Errorf("the cache has no %T %s", into, key)

@@ -71,7 +71,7 @@ func lacks(pod *corev1.Pod, users ...string) string {
 		}
 	}
 	for _, c := range slices.Concat(pod.Spec.InitContainers, pod.Spec.Containers) {
-		for _, want := range clientconfig.Environment(users[0]) {
+		for _, want := range clientconfig.Environment(users[0], "") {
 			if !slices.ContainsFunc(c.Env, func(v corev1.EnvVar) bool { return v.Name == want.Name }) {
 				return fmt.Sprintf("variable %s in container %s", want.Name, c.Name)
 			}
@@ -286,6 +286,7 @@ func restricted(name, more string, command ...string) string {
 // TestWorkloadKinds: pods of every kind of workload have the files, with the modes of docs/access.md, from their first init
 // container on; those that are to end do, and no pod template is changed.
 func TestWorkloadKinds(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "kinds")
 	kafkaUser(t, ns, "orders", "certificate: {delivery: PodCertificate}")
 	kafkaUser(t, ns, "ledger", "certificate: {delivery: Secret}")
@@ -443,6 +444,7 @@ func modes(t *testing.T, namespace, workload, user string) map[string]string {
 // TestConfigChangeArrives: a Kafka gets another address, and the files in a pod that runs say so, without a restart of
 // anything.
 func TestConfigChangeArrives(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "moves")
 	kubectl(t, "-n", ns, "create", "configmap", "broker-ca", "--from-literal=ca.crt="+secretKey(t, "kafka", "kafka-broker-tls", "ca.crt"))
 	apply(t, "%s", clusterManifest(ns, "moves", "mesh", "127.0.0.1:1", "{}"))

@@ -48,7 +48,7 @@ var lanes = [][]suite{
 		{name: "cluster", dir: "test/cluster", args: []string{"./..."}},
 		{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
 		{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
-		{name: "e2e", dir: ".", args: []string{"./test/e2e/..."}, node: true},
+		{name: "e2e", dir: ".", args: []string{"-parallel=6", "./test/e2e/..."}, node: true},
 		{name: "attack", dir: ".", args: []string{"-parallel=4", "./test/attack/..."}, node: true},
 	},
 	{
@@ -136,7 +136,7 @@ func runLane(ctx context.Context, root string, suites []suite, start time.Time, 
 		var more []string
 		switch {
 		case s.node && environment == nil:
-			node, err := stack.Up(ctx, stack.Options{Name: fmt.Sprintf("test-%d", os.Getpid()), Progress: os.Stderr})
+			node, err := stack.Up(ctx, stack.Options{Name: fmt.Sprintf("test-%d", os.Getpid()), Mesh: true, Progress: os.Stderr})
 			if err != nil {
 				return fmt.Errorf("prepare %s: %w", s.name, err)
 			}

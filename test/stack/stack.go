@@ -39,6 +39,8 @@ const ExternalPort = 30094
 type Options struct {
 	// Name of the cluster; a cluster of that name that is already up is used.
 	Name string
+	// Mesh gives pods the sidecars of Istio where they ask for them; without it there is its CA only.
+	Mesh bool
 	// Keep leaves the cluster running when this process ends; otherwise it goes down with it, however it ends.
 	Keep bool
 	// Progress gets a line for each step.
@@ -103,7 +105,11 @@ func Up(ctx context.Context, o Options) (*Stack, error) {
 	// The cluster's components and Signet's own are built side by side: a compiler that downloads or links leaves the
 	// processors to the other.
 	group, together := errgroup.WithContext(ctx)
-	group.Go(func() error { return s.up(together, o.Keep, "--cert-manager", "--istio", "--kafka", "--clients") })
+	istio := "--istio"
+	if o.Mesh {
+		istio = "--mesh"
+	}
+	group.Go(func() error { return s.up(together, o.Keep, "--cert-manager", istio, "--kafka", "--clients") })
 	group.Go(func() error { return s.build(together) })
 	if err := group.Wait(); err != nil {
 		return nil, err
@@ -134,13 +140,13 @@ func ForTests(ctx context.Context, prefix string, progress io.Writer) (s *Stack,
 	case os.Geteuid() != 0:
 		return nil, nil, errors.New("these tests start a real Kubernetes node and need root: run them with sudo")
 	case name == "":
-		s, err = Up(ctx, Options{Name: fmt.Sprintf("%s-%d", prefix, os.Getpid()), Progress: progress})
+		s, err = Up(ctx, Options{Name: fmt.Sprintf("%s-%d", prefix, os.Getpid()), Mesh: true, Progress: progress})
 		if err != nil {
 			return nil, nil, err
 		}
 		return s, s.Down, nil
 	case os.Getenv(EnvInstalled) != "true":
-		s, err = Up(ctx, Options{Name: name, Keep: true, Progress: progress})
+		s, err = Up(ctx, Options{Name: name, Mesh: true, Keep: true, Progress: progress})
 		return s, stays, err
 	}
 	root, err := Root()

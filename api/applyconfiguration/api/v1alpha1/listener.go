@@ -18,10 +18,13 @@ type ListenerApplyConfiguration struct {
 	Name *string `json:"name,omitempty"`
 	// BootstrapServers are the host:port pairs that clients connect to first.
 	BootstrapServers []string `json:"bootstrapServers,omitempty"`
-	// Scope says for whom the listener is: Cluster (pods) or External (outside Kubernetes). Pods have files for both:
-	// client.properties and its like are those of Cluster, else of External; client-external.properties those of External.
+	// Scope says for whom the listener is: Mesh (pods with a sidecar of the service mesh), Cluster (pods) or External
+	// (outside Kubernetes). A pod has files for Cluster and External: client.properties and its like are those of Cluster,
+	// else of External; client-external.properties those of External. A pod with a sidecar has those of Mesh, as
+	// client.properties and its like, and no certificate.
 	Scope *apiv1alpha1.ListenerScope `json:"scope,omitempty"`
-	// Authentication says how the listener identifies clients: MTLS (default) or None.
+	// Authentication says how the listener identifies clients: MTLS (default) by the client's certificate, Mesh by the one
+	// of its sidecar, None not at all.
 	Authentication *apiv1alpha1.ListenerAuthentication `json:"authentication,omitempty"`
 	// ServerCA names the certificates that clients must trust to reach this listener; default: the certificates of the
 	// client certificates' own issuer (the mesh root), for brokers whose certificate the mesh signed. The Secret or
