@@ -95,6 +95,7 @@ func aclsOf(t *testing.T, admin *kadm.Client, name string) []string {
 
 // TestBundlesOnTheBroker compares the broker's own list of ACLs with the table of docs/access.md.
 func TestBundlesOnTheBroker(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "bundles")
 	admin := superuser(t)
 	topicRights := func(pattern, name string, operations ...string) (lines []string) {
@@ -136,6 +137,7 @@ func TestBundlesOnTheBroker(t *testing.T) {
 
 // TestDriftIsRepaired edits the broker's ACLs by hand: a managed principal's are put right, an unmanaged one's stay.
 func TestDriftIsRepaired(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "drift")
 	admin := superuser(t)
 	kafkaUser(t, ns, "orders", "consume: [a]")
@@ -212,6 +214,7 @@ func TestKafkaDownWhileUsersChange(t *testing.T) {
 
 // TestTopic: create, grow, configure, adopt, refuse to shrink, and keep or delete in the end.
 func TestTopic(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "topics")
 	admin := superuser(t)
 	name := ns + "-events"

@@ -16,6 +16,7 @@ import (
 
 // TestStatusCommand: what is not ready is named with its reason, and decides the exit code.
 func TestStatusCommand(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "status")
 	kafkaUser(t, ns, "good", "consume: []")
 	waitCondition(t, ns, "kafkauser", "good", "Ready", "True", "")
@@ -43,6 +44,7 @@ func TestStatusCommand(t *testing.T) {
 
 // TestExportRefusals: each reason not to export is one clear sentence, and nothing is left half-written.
 func TestExportRefusals(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "export")
 	apply(t, "%s", ownUser(ns, "bad", "nowhere"))
 	waitCondition(t, ns, "kafkauser", "bad", "Ready", "False", "ClusterNotFound")
@@ -75,6 +77,7 @@ func TestExportRefusals(t *testing.T) {
 
 // TestRefusals are the declarations that the API server refuses, by schema, CEL or webhook, with what it says.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "refusals")
 	user := func(spec string) string {
 		return fmt.Sprintf("\napiVersion: kafka.signet.dev/v1alpha1\nkind: KafkaUser\nmetadata: {name: orders, namespace: %s}\nspec:\n  clusterRef: {name: kafka, namespace: kafka}\n%s\n", ns, indent(spec))
@@ -114,6 +117,7 @@ func TestRefusals(t *testing.T) {
 
 // TestOptOut: a pod, or a whole namespace, that says no is left alone.
 func TestOptOut(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "optout")
 	volumes := func(name string, annotations map[string]string) string {
 		apply(t, "%s", podManifest(ns, name, stack.ImageGo, annotations))
@@ -187,6 +191,7 @@ func TestInstalledChart(t *testing.T) {
 
 // TestAuditLine: each signature leaves one structured line in the controller's log, with no key in it.
 func TestAuditLine(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "audit")
 	kafkaUser(t, ns, "orders", "consume: []")
 	user := waitCondition(t, ns, "kafkauser", "orders", "Ready", "True", "")

@@ -16,6 +16,7 @@ import (
 
 // TestKubeletDelivery: the kubelet makes the key of a pod, and nothing but the pod's volume ever holds it.
 func TestKubeletDelivery(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "kubelet")
 	topic(t, ns+"-events")
 	kafkaUser(t, ns, "orders", "consume: ["+ns+"-events]\nworkload: {serviceAccountName: default}\ncertificate: {delivery: PodCertificate}")
@@ -69,6 +70,7 @@ func TestKubeletDelivery(t *testing.T) {
 
 // TestStockIssuer: an issuer of cert-manager's own, fed from a copy of the mesh CA, signs where it is chosen.
 func TestStockIssuer(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "stock")
 	apply(t, `
 apiVersion: v1

@@ -50,6 +50,7 @@ spec:
 
 // TestUnknownCluster: the KafkaUser says so, nothing is made for it, and it recovers when the KafkaCluster comes.
 func TestUnknownCluster(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "nocluster")
 	apply(t, "%s", ownUser(ns, "orders", "later"))
 	user := waitCondition(t, ns, "kafkauser", "orders", "Ready", "False", "ClusterNotFound")
@@ -68,6 +69,7 @@ func TestUnknownCluster(t *testing.T) {
 
 // TestUnreachableKafka: the users of a Kafka that does not answer say so, those of another are not held up.
 func TestUnreachableKafka(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "dead")
 	apply(t, "%s", clusterManifest(ns, "dead", "mesh", "127.0.0.1:1", "{}"))
 	apply(t, "%s", ownUser(ns, "orders", "dead"))
@@ -101,6 +103,7 @@ func TestUnreachableKafka(t *testing.T) {
 
 // TestNamespaceNotAllowed: a namespace that the cluster does not admit gets nothing, and loses what it had.
 func TestNamespaceNotAllowed(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "admit")
 	apply(t, "%s", clusterManifest(ns, "closed", "mesh", "kafka.kafka.svc:9093", "{matchLabels: {kafka: allowed}}"))
 	apply(t, "%s", ownUser(ns, "orders", "closed"))
@@ -166,6 +169,7 @@ spec: {ca: {secretRef: {namespace: %[1]s, name: mesh-ca}}}
 // wait, and it heals by itself when the Secret does. Once it signs with its intermediate, a fault of the Secret is told of
 // and nothing else.
 func TestCASecretFaults(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "cafaults")
 	ownIssuer(t, ns)
 	apply(t, "%s", clusterManifest(ns, "kafka", ns, "kafka.kafka.svc:9093", "{}"))

@@ -38,6 +38,7 @@ func sortedFields(lists ...string) []string {
 // that came before its KafkaUser has them, too. When the declaration no longer asks for them they go, and running pods still
 // get everything else that changes.
 func TestKeystores(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "keystores")
 	granted := ns + "-granted"
 	topic(t, granted)
@@ -89,6 +90,7 @@ func TestKeystores(t *testing.T) {
 // TestFilesForEachListener: the files for the listener outside let each client in, from within a pod; they come, change and go
 // with the listener while a pod runs.
 func TestFilesForEachListener(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "listeners")
 	granted := ns + "-granted"
 	topic(t, granted)

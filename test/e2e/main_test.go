@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -76,12 +77,15 @@ func refused(t *testing.T, manifests string) string {
 }
 
 // left are the namespaces that tests deleted and that may still be going.
-var left []string
+var left struct {
+	sync.Mutex
+	namespaces []string
+}
 
 // leave waits until everything that the tests made is gone, and releases the principals that the ledger keeps for it.
 func leave(ctx context.Context) error {
 	var problems []error
-	for _, name := range left {
+	for _, name := range left.namespaces {
 		if _, err := s.Kubectl(ctx, "", "wait", "--for=delete", "namespace/"+name, "--timeout=90s"); err != nil {
 			problems = append(problems, err)
 		}
@@ -91,7 +95,7 @@ func leave(ctx context.Context) error {
 		problems = append(problems, err)
 	}
 	for _, mapping := range strings.Fields(mappings) {
-		if namespace, _, _ := strings.Cut(mapping, "."); slices.Contains(left, namespace) {
+		if namespace, _, _ := strings.Cut(mapping, "."); slices.Contains(left.namespaces, namespace) {
 			if _, err := s.Kubectl(ctx, "", "-n", "kafka", "delete", "principalmapping", mapping); err != nil {
 				problems = append(problems, err)
 			}
@@ -117,7 +121,9 @@ metadata:
 		}
 		// A namespace takes seconds to go; leave collects them all at the end.
 		cleanup(t, "delete", "namespace", name, "--wait=false")
-		left = append(left, name)
+		left.Lock()
+		defer left.Unlock()
+		left.namespaces = append(left.namespaces, name)
 	})
 	return name
 }

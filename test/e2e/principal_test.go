@@ -26,6 +26,7 @@ spec: {cluster: kafka, principal: "%s", subjects: [%s]}
 
 // TestFirstClaimWins: whoever claims what another holds is refused when he applies it, with the holder's name.
 func TestFirstClaimWins(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "claims")
 	admin := ns + "-acme"
 	t.Cleanup(func() {
@@ -66,6 +67,7 @@ func TestFirstClaimWins(t *testing.T) {
 // TestBrokerConfigGeneration: what brokers mount changes with the ledger, its generation with it, and a new KafkaUser
 // leaves a stock broker's rules alone.
 func TestBrokerConfigGeneration(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "generation")
 	read := func() (rules string, set *mapping.Set) {
 		config, ok := get(t, "kafka", "configmap", v1alpha1.BrokerConfigName("kafka"))
@@ -93,6 +95,7 @@ func TestBrokerConfigGeneration(t *testing.T) {
 // TestCertificateWaitsForItsPrincipal: no certificate is signed for a KafkaUser whose principal is another's, because a
 // stock broker would map it all the same.
 func TestCertificateWaitsForItsPrincipal(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "waits")
 	holder := ns + "-holder"
 	t.Cleanup(func() { cleanup(t, "-n", "kafka", "delete", "principalmapping", holder, "--ignore-not-found") })

@@ -85,8 +85,10 @@ func brokerSaw(t *testing.T, principal string) bool {
 
 // TestStory is the product's main job, once for each kind of client library.
 func TestStory(t *testing.T) {
+	t.Parallel()
 	for _, c := range clients() {
 		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
 			ns := namespace(t, "story")
 			granted, other := ns+"-granted", ns+"-other"
 			topic(t, granted)
@@ -148,6 +150,7 @@ func TestStory(t *testing.T) {
 
 // TestPodWithoutAccessSeesNoTopics is the pod of today: no annotation, no identity, the plaintext listener.
 func TestPodWithoutAccessSeesNoTopics(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "plain")
 	topic(t, ns+"-secret")
 	p := startPod(t, ns, stack.ImageGo, nil)
@@ -162,6 +165,7 @@ func TestPodWithoutAccessSeesNoTopics(t *testing.T) {
 
 // TestClientWithoutCertificateCannotConnect: TLS with the right CA and no client certificate.
 func TestClientWithoutCertificateCannotConnect(t *testing.T) {
+	t.Parallel()
 	ca := filepath.Join(t.TempDir(), "ca.crt")
 	decoded, err := base64.StdEncoding.DecodeString(kubectl(t, "-n", "kafka", "get", "secret", "kafka-broker-tls", "-o", `jsonpath={.data.ca\.crt}`))
 	if err != nil {
@@ -182,6 +186,7 @@ func TestClientWithoutCertificateCannotConnect(t *testing.T) {
 
 // TestCertificate looks at the certificate itself: who signed it, what is in it, and how it is mounted.
 func TestCertificate(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "cert")
 	kafkaUser(t, ns, "orders", "workload: {serviceAccountName: default}\ncertificate: {delivery: Secret}")
 	user := waitCondition(t, ns, "kafkauser", "orders", "Ready", "True", "")
@@ -281,6 +286,7 @@ func parseCertificate(t *testing.T, content string) *x509.Certificate {
 
 // TestExternalClientHasTheSamePrincipal exports a user's credentials and uses them from outside the cluster.
 func TestExternalClientHasTheSamePrincipal(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "external")
 	granted := ns + "-granted"
 	topic(t, granted)
@@ -360,6 +366,7 @@ func exportedPod(t *testing.T, namespace, name, image, dir string) pod {
 // TestDeletedUserLosesAccessAndKeepsItsPrincipal: the ACLs go at once, the name stays reserved, the same namespace may
 // have it again.
 func TestDeletedUserLosesAccessAndKeepsItsPrincipal(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "gone")
 	granted := ns + "-granted"
 	topic(t, granted)
@@ -388,6 +395,7 @@ func TestDeletedUserLosesAccessAndKeepsItsPrincipal(t *testing.T) {
 // TestPodFirstUserLater: a pod may come before its KafkaUser; it is admitted with a warning, waits, and starts by
 // itself.
 func TestPodFirstUserLater(t *testing.T) {
+	t.Parallel()
 	ns := namespace(t, "early")
 	dry, err := s.Kubectl(t.Context(), podManifest(ns, "app", stack.ImageGo, map[string]string{"kafka.signet.dev/user": "orders"}), "apply", "-f", "-", "--dry-run=server", "-o", "json")
 	if err != nil || !strings.Contains(dry, "orders-kafka-tls") {
