@@ -39,24 +39,24 @@ type suite struct {
 	prepare func(ctx context.Context, root string) ([]string, error)
 }
 
-// lanes run side by side, each lane's suites in their order. The tests of the cluster, and the end-to-end tests, mostly wait
-// for a node, which leaves the processors to plain Go. The tests with Kafka take the jar that the broker's make, which are
-// over long before.
+// lanes run side by side, each lane's suites in their order, and end at about the same time. The tests of the cluster, and the
+// end-to-end tests, mostly wait for a node, which leaves the processors to plain Go. The tests with Kafka take the jar that
+// the broker's make.
 var lanes = [][]suite{
 	{
-		{name: "broker", dir: "broker", maven: true},
 		{name: "cluster", dir: "test/cluster", args: []string{"./..."}},
-		{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
-		{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
 		{name: "e2e", dir: ".", args: []string{"-parallel=6", "./test/e2e/..."}, node: true},
 		{name: "attack", dir: ".", args: []string{"-parallel=4", "./test/attack/..."}, node: true},
 	},
 	{
+		{name: "broker", dir: "broker", maven: true},
 		{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./convert/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
 		{name: "images", dir: "images", args: []string{"./..."}},
 		{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
 		{name: "api", dir: ".", args: []string{"./cmd/controller/...", "./cmd/webhook/..."}},
 		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules"}, prepare: kafkaLibs},
+		{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
+		{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
 		{name: "demo", dir: ".", args: []string{"./test/demo/..."}},
 	},
 }
