@@ -76,9 +76,8 @@ func Parse(annotations map[string]string, user, account string) (*Inline, error)
 			v1alpha1.AnnotationConsume, v1alpha1.AnnotationProduce, v1alpha1.AnnotationAdmin, v1alpha1.AnnotationConsumerGroups)
 	}
 	if value, ok := annotations[v1alpha1.AnnotationCluster]; ok {
-		var err error
-		if i.Cluster, err = parseCluster(value); err != nil {
-			return nil, err
+		if i.Cluster, ok = v1alpha1.ParseClusterReference(value); !ok {
+			return nil, fmt.Errorf("annotation %s: %.80q is neither <name> nor <namespace>/<name> of a KafkaCluster", v1alpha1.AnnotationCluster, value)
 		}
 	}
 	if i.User == "" {
@@ -116,17 +115,6 @@ func parseList(key, value string) ([]string, error) {
 	}
 	slices.Sort(entries)
 	return entries, nil
-}
-
-func parseCluster(value string) (v1alpha1.ClusterReference, error) {
-	namespace, name, found := strings.Cut(value, "/")
-	if !found {
-		namespace, name = "", value
-	}
-	if found && len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Label(name)) > 0 {
-		return v1alpha1.ClusterReference{}, fmt.Errorf("annotation %s: %.80q is neither <name> nor <namespace>/<name> of a KafkaCluster", v1alpha1.AnnotationCluster, value)
-	}
-	return v1alpha1.ClusterReference{Namespace: namespace, Name: name}, nil
 }
 
 // ClusterOf returns the KafkaCluster that a declaration in the namespace is for: the one that it names, else the only one

@@ -3,7 +3,12 @@
 
 package v1alpha1
 
-import "k8s.io/apimachinery/pkg/api/resource"
+import (
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/util/validation"
+)
 
 // ClusterReference names a KafkaCluster.
 type ClusterReference struct {
@@ -26,6 +31,18 @@ func (r ClusterReference) In(namespace string) ClusterReference {
 		r.Namespace = namespace
 	}
 	return r
+}
+
+// ParseClusterReference reads [<namespace>/]<name>, both DNS labels. ok is false for anything else.
+func ParseClusterReference(text string) (r ClusterReference, ok bool) {
+	namespace, name, found := strings.Cut(text, "/")
+	if !found {
+		namespace, name = "", text
+	}
+	if found && len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Label(name)) > 0 {
+		return ClusterReference{}, false
+	}
+	return ClusterReference{Namespace: namespace, Name: name}, true
 }
 
 // String returns namespace/name.

@@ -62,8 +62,11 @@ func newConversion(config *genericclioptions.ConfigFlags, streams genericiooptio
 				return fmt.Errorf("read kubeconfig: %w", err)
 			}
 			target := convert.Target{Namespace: namespace, Override: override}
-			if target.Cluster, err = parseCluster(cluster); err != nil {
-				return err
+			if cluster != "" {
+				var ok bool
+				if target.Cluster, ok = v1alpha1.ParseClusterReference(cluster); !ok {
+					return fmt.Errorf("--cluster %q is neither <name> nor <namespace>/<name> of a KafkaCluster", cluster)
+				}
 			}
 			text, err := readFileOrInput(file, streams.In)
 			if err != nil {
@@ -95,18 +98,6 @@ func newConversion(config *genericclioptions.ConfigFlags, streams genericiooptio
 		panic(err) // the flag is defined above
 	}
 	return cmd
-}
-
-// parseCluster reads [<namespace>/]<name>; "" is none.
-func parseCluster(text string) (v1alpha1.ClusterReference, error) {
-	namespace, name, found := strings.Cut(text, "/")
-	if !found {
-		namespace, name = "", text
-	}
-	if found && (namespace == "" || name == "") || strings.Contains(name, "/") {
-		return v1alpha1.ClusterReference{}, fmt.Errorf("--cluster %q: say <name>, or <namespace>/<name>", text)
-	}
-	return v1alpha1.ClusterReference{Name: name, Namespace: namespace}, nil
 }
 
 // readFileOrInput reads a file, or standard input where the name is -.
