@@ -18,6 +18,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/yaml"
 
+	"github.com/signet-kafka/signet/access"
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/principal"
 )
@@ -88,12 +89,9 @@ func decisionOn(reader cache, pod *corev1.Pod) string {
 	if err != nil {
 		return err.Error()
 	}
-	pods := &Pods{Reader: reader}
-	users, err := pods.users(context.Background(), "shop", declaration.Users)
+	pods := &Pods{Reader: reader, Check: access.CheckDeclaration}
+	users, err := pods.users(context.Background(), pod, "shop", &declaration)
 	if err != nil {
-		return err.Error()
-	}
-	if err := pods.askMesh(context.Background(), pod, "shop", users, nil); err != nil {
 		return err.Error()
 	}
 	mutation, err := Mutate(pod, "shop", declaration, users)

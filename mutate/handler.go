@@ -100,39 +100,13 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 		return h.refused(ctx, &req, pod, err)
 	}
 	if h.ByWorkload && !declaration.OptedOut && len(declaration.Users) == 0 {
-		var meant v1alpha1.KafkaUserList
-		if err := h.Reader.List(ctx, &meant, client.InNamespace(req.Namespace), client.MatchingFields{WorkloadIndex: accountOf(pod)}); err != nil {
-			h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
-			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkausers of namespace %s: %w", req.Namespace, err))
-		}
-		names, warnings, err := Meant(pod, req.Namespace, meant.Items)
-		if err != nil {
+		if err := h.addMeant(ctx, pod, req.Namespace, &declaration); err != nil {
 			return h.refused(ctx, &req, pod, err)
 		}
-		if declaration.Users = names; len(names) > 0 {
-			declaration.Warnings = nil // they say that nothing is done
-		}
-		declaration.Warnings = append(declaration.Warnings, warnings...)
 	}
-	users, err := h.users(ctx, req.Namespace, declaration.Users)
+	users, err := h.users(ctx, pod, req.Namespace, &declaration)
 	if err != nil {
-		h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
-		return admission.Errored(http.StatusInternalServerError, err)
-	}
-	var announced *v1alpha1.KafkaUser
-	if inline := declaration.Inline; inline != nil {
-		var clusters v1alpha1.KafkaClusterList
-		if err := h.Reader.List(ctx, &clusters); err != nil {
-			h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
-			return admission.Errored(http.StatusInternalServerError, fmt.Errorf("kafkaclusters: %w", err))
-		}
-		if announced, err = judgeInline(inline, req.Namespace, clusters.Items, users[inline.User].KafkaUser, h.Check); err != nil {
-			return h.refused(ctx, &req, pod, err)
-		}
-	}
-	if err := h.askMesh(ctx, pod, req.Namespace, users, announced); err != nil {
-		h.Decisions.countPod(req.Namespace, resultFailed, ReasonCache)
-		return admission.Errored(http.StatusInternalServerError, err)
+		return h.refused(ctx, &req, pod, err)
 	}
 	mutation, err := Mutate(pod, req.Namespace, declaration, users)
 	if err != nil {
@@ -154,54 +128,74 @@ func (h *Pods) Handle(ctx context.Context, req admission.Request) admission.Resp
 	return response.WithWarnings(append(declaration.Warnings, mutation.Warnings...)...)
 }
 
-// users returns those of the namespace's KafkaUsers with these names that exist.
-func (h *Pods) users(ctx context.Context, namespace string, names []string) (map[string]User, error) {
-	users := make(map[string]User, len(names))
-	for _, name := range names {
+// cacheError is that the cache does not answer.
+type cacheError struct{ error }
+
+func (e cacheError) Unwrap() error { return e.error }
+
+// addMeant adds to a declaration that names no KafkaUser those whose workload means the pod. The error is a *Refusal or a
+// cacheError.
+func (h *Pods) addMeant(ctx context.Context, pod *corev1.Pod, namespace string, declaration *Declaration) error {
+	var meant v1alpha1.KafkaUserList
+	if err := h.Reader.List(ctx, &meant, client.InNamespace(namespace), client.MatchingFields{WorkloadIndex: accountOf(pod)}); err != nil {
+		return cacheError{fmt.Errorf("kafkausers of namespace %s: %w", namespace, err)}
+	}
+	names, warnings, err := Meant(pod, namespace, meant.Items)
+	if err != nil {
+		return err
+	}
+	if declaration.Users = names; len(names) > 0 {
+		declaration.Warnings = nil // they say that nothing is done
+	}
+	declaration.Warnings = append(declaration.Warnings, warnings...)
+	return nil
+}
+
+// users returns the KafkaUsers of the declaration, and for which of them the pod's sidecar speaks. The error is a *Refusal or
+// a cacheError.
+func (h *Pods) users(ctx context.Context, pod *corev1.Pod, namespace string, declaration *Declaration) (map[string]User, error) {
+	users := make(map[string]User, len(declaration.Users))
+	if len(declaration.Users) == 0 {
+		return users, nil
+	}
+	labels, err := namespaceLabels(ctx, h.Reader, namespace)
+	if err != nil {
+		return nil, cacheError{err}
+	}
+	mode := meshModeOf(pod, labels)
+	for _, name := range declaration.Users {
 		user := &v1alpha1.KafkaUser{}
-		err := h.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, user)
-		if err == nil {
-			users[name] = User{KafkaUser: user}
-		} else if !apierrors.IsNotFound(err) {
-			return nil, fmt.Errorf("kafkauser %s/%s: %w", namespace, name, err)
+		if err := h.Reader.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, user); apierrors.IsNotFound(err) {
+			continue
+		} else if err != nil {
+			return nil, cacheError{fmt.Errorf("kafkauser %s/%s: %w", namespace, name, err)}
+		}
+		known := User{KafkaUser: user}
+		if mode != outside {
+			cluster, err := clusterOf(ctx, h.Reader, user.Spec.ClusterRef.In(namespace))
+			if err != nil {
+				return nil, cacheError{err}
+			}
+			known.ByMesh, known.Warning = spokenFor(mode, user, cluster, accountOf(pod))
+		}
+		users[name] = known
+	}
+	if inline := declaration.Inline; inline != nil {
+		var clusters v1alpha1.KafkaClusterList
+		if err := h.Reader.List(ctx, &clusters); err != nil {
+			return nil, cacheError{fmt.Errorf("kafkaclusters: %w", err)}
+		}
+		made, cluster, err := judgeInline(inline, namespace, clusters.Items, users[inline.User].KafkaUser, h.Check)
+		if err != nil {
+			return nil, err
+		}
+		if users[inline.User].KafkaUser == nil {
+			byMesh, warning := spokenFor(mode, made, cluster, accountOf(pod))
+			users[inline.User] = User{ByMesh: byMesh, Warning: warning}
+			declaration.Warnings = append(declaration.Warnings, Facts{Cluster: cluster, Namespace: labels}.waits("KafkaUser", made.Spec.ClusterRef, namespace)...)
 		}
 	}
 	return users, nil
-}
-
-// askMesh finds out for which of the users the pod's sidecar speaks, and whether for the one that will be made of the pod's
-// own declaration (nil where it declares nothing).
-func (h *Pods) askMesh(ctx context.Context, pod *corev1.Pod, name string, users map[string]User, announced *v1alpha1.KafkaUser) error {
-	candidates := make([]*v1alpha1.KafkaUser, 0, len(users)+1)
-	for _, user := range users {
-		candidates = append(candidates, user.KafkaUser)
-	}
-	if announced != nil && users[announced.Name].KafkaUser == nil {
-		candidates = append(candidates, announced)
-	}
-	if len(candidates) == 0 {
-		return nil
-	}
-	namespace := NamespaceMetadata()
-	if err := h.Reader.Get(ctx, client.ObjectKey{Name: name}, namespace); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("namespace %s: %w", name, err)
-	}
-	mode := meshModeOf(pod, namespace.Labels)
-	if mode == outside {
-		return nil
-	}
-	for _, user := range candidates {
-		ref, cluster := user.Spec.ClusterRef.In(name), &v1alpha1.KafkaCluster{}
-		if err := h.Reader.Get(ctx, client.ObjectKey{Namespace: ref.Namespace, Name: ref.Name}, cluster); apierrors.IsNotFound(err) {
-			continue
-		} else if err != nil {
-			return fmt.Errorf("kafkacluster %s: %w", ref, err)
-		}
-		known := users[user.Name]
-		known.ByMesh, known.Warning = spokenFor(mode, user, cluster, accountOf(pod))
-		users[user.Name] = known
-	}
-	return nil
 }
 
 // mayDeclare tells whether the pod with this JSON may have an annotation of Signet's. Where the prefix of their keys is not
@@ -224,7 +218,11 @@ func (h *Pods) admit(namespace, result string, reason Reason) admission.Response
 func (h *Pods) refused(ctx context.Context, req *admission.Request, pod *corev1.Pod, err error) admission.Response {
 	var refusal *Refusal
 	if !errors.As(err, &refusal) {
-		h.Decisions.countPod(req.Namespace, resultFailed, "")
+		var reason Reason
+		if _, ok := errors.AsType[cacheError](err); ok {
+			reason = ReasonCache
+		}
+		h.Decisions.countPod(req.Namespace, resultFailed, reason)
 		return admission.Errored(http.StatusInternalServerError, err)
 	}
 	h.Decisions.countPod(req.Namespace, resultRefused, refusal.Reason)
@@ -238,19 +236,19 @@ func (h *Pods) refused(ctx context.Context, req *admission.Request, pod *corev1.
 	return admission.Denied(refusal.Message)
 }
 
-// judgeInline returns the KafkaUser that the controller will make of what a pod of the namespace declares. The error is a
-// *Refusal.
-func judgeInline(inline *declare.Inline, namespace string, clusters []v1alpha1.KafkaCluster, existing *v1alpha1.KafkaUser, check func(*v1alpha1.KafkaUser, *v1alpha1.KafkaCluster) []error) (*v1alpha1.KafkaUser, error) {
+// judgeInline returns the KafkaUser that the controller will make of what a pod of the namespace declares, and its cluster.
+// The error is a *Refusal.
+func judgeInline(inline *declare.Inline, namespace string, clusters []v1alpha1.KafkaCluster, existing *v1alpha1.KafkaUser, check func(*v1alpha1.KafkaUser, *v1alpha1.KafkaCluster) []error) (*v1alpha1.KafkaUser, *v1alpha1.KafkaCluster, error) {
 	cluster, err := declare.ClusterOf(inline, namespace, clusters)
 	if err != nil {
-		return nil, refuse(ReasonInline, "%s", err)
+		return nil, nil, refuse(ReasonInline, "%s", err)
 	}
 	if why := declare.Conflict(inline, namespace, cluster, existing); why != "" {
-		return nil, refuse(ReasonInline, "%s", why)
+		return nil, nil, refuse(ReasonInline, "%s", why)
 	}
 	user := inline.KafkaUser(namespace, cluster)
 	if problems := check(user, cluster); len(problems) > 0 {
-		return nil, refuse(ReasonInline, "the pod's annotations declare access that KafkaCluster %s/%s does not permit: %s", cluster.Namespace, cluster.Name, summary(problems))
+		return nil, nil, refuse(ReasonInline, "the pod's annotations declare access that KafkaCluster %s/%s does not permit: %s", cluster.Namespace, cluster.Name, summary(problems))
 	}
-	return user, nil
+	return user, cluster, nil
 }

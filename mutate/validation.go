@@ -215,14 +215,18 @@ func factsOf(ctx context.Context, reader client.Reader, reference v1alpha1.Clust
 	if facts.Cluster, err = clusterOf(ctx, reader, reference.In(namespace)); err != nil || facts.Cluster == nil {
 		return facts, err
 	}
+	facts.Namespace, err = namespaceLabels(ctx, reader, namespace)
+	return facts, err
+}
+
+// namespaceLabels returns the labels of a namespace, nil where it is not known: the cache may learn of a namespace a moment
+// later than of what is in it.
+func namespaceLabels(ctx context.Context, reader client.Reader, name string) (map[string]string, error) {
 	metadata := NamespaceMetadata()
-	switch err := reader.Get(ctx, client.ObjectKey{Name: namespace}, metadata); {
-	case err == nil:
-		facts.Namespace = metadata.Labels
-	case !apierrors.IsNotFound(err): // the cache may learn of a namespace a moment later than of what is in it
-		return facts, fmt.Errorf("namespace %s: %w", namespace, err)
+	if err := reader.Get(ctx, client.ObjectKey{Name: name}, metadata); client.IgnoreNotFound(err) != nil {
+		return nil, fmt.Errorf("namespace %s: %w", name, err)
 	}
-	return facts, nil
+	return metadata.Labels, nil
 }
 
 // clusterOf returns a KafkaCluster, nil where it does not exist (yet). It is the cache's own and must not be changed.
