@@ -179,17 +179,24 @@ func (b *backlog) wrote(cluster types.NamespacedName, change Change, refused []R
 
 // uncertain returns the bindings of which what Kafka describes cannot be trusted, because it contradicts what was written
 // a moment ago.
-func (b *backlog) uncertain(cluster types.NamespacedName, described map[string]Bindings, now time.Time) Bindings {
+func (b *backlog) uncertain(cluster types.NamespacedName, described []Binding, now time.Time) Bindings {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := Bindings{}
 	c := b.of(cluster)
-	for binding, w := range c.written {
-		if now.Sub(w.at) > settling {
-			delete(c.written, binding)
-			continue
+	maps.DeleteFunc(c.written, func(_ Binding, w writing) bool { return now.Sub(w.at) > settling })
+	if len(c.written) == 0 {
+		c.written = nil // a map does not shrink
+		return nil
+	}
+	present := Bindings{}
+	for _, binding := range described {
+		if _, ok := c.written[binding]; ok {
+			present[binding] = struct{}{}
 		}
-		if _, present := described[binding.Principal][binding]; w.unknown || present != w.present {
+	}
+	out := Bindings{}
+	for binding, w := range c.written {
+		if _, is := present[binding]; w.unknown || is != w.present {
 			out[binding] = struct{}{}
 		}
 	}

@@ -191,14 +191,3 @@ func (p pattern) covers(other pattern) bool {
 	}
 	return p == other
 }
-
-// intersection returns the bindings that both sets have.
-func (b Bindings) intersection(other Bindings) Bindings {
-	out := Bindings{}
-	for binding := range b {
-		if _, ok := other[binding]; ok {
-			out[binding] = struct{}{}
-		}
-	}
-	return out
-}

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,9 @@ import (
 // batchDelay gathers changes of many users into one judgement of a cluster's ledger: the judgement is linear in the
 // ledger, and a thousand users are often created at once.
 const batchDelay = 200 * time.Millisecond
+
+// verdictsAtOnce bounds the concurrent writes of one judgement: what takes the time is the API server's answers.
+const verdictsAtOnce = 16
 
 // generationAnnotation carries the generation of the broker configuration on its ConfigMaps.
 const generationAnnotation = v1alpha1.AnnotationPrefix + "generation"
@@ -163,10 +167,11 @@ func (r *Clusters) usersOf(ctx context.Context, cluster *v1alpha1.KafkaCluster) 
 	return alive, nil
 }
 
-// judge writes the verdicts that changed and returns every subject in force.
+// judge writes the verdicts that changed and returns every subject in force. The mappings are the cache's own and must not
+// be changed.
 func (r *Clusters) judge(ctx context.Context, cluster *v1alpha1.KafkaCluster, alive map[types.NamespacedName]bool) ([]Entry, error) {
 	var list v1alpha1.PrincipalMappingList
-	if err := r.Client.List(ctx, &list, client.InNamespace(cluster.Namespace)); err != nil {
+	if err := r.Client.List(ctx, &list, client.InNamespace(cluster.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list principalmappings: %w", err)
 	}
 	mappings := slices.DeleteFunc(list.Items, func(m v1alpha1.PrincipalMapping) bool { return m.Spec.Cluster != cluster.Name })
@@ -179,16 +184,15 @@ func (r *Clusters) judge(ctx context.Context, cluster *v1alpha1.KafkaCluster, al
 		return alive[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}] && namespaces[o.Namespace] == o.NamespaceUID
 	})
 	var entries []Entry
-	var failed []error
+	var patches []*apply.PrincipalMappingApplyConfiguration
 	for i := range mappings {
-		m := &mappings[i]
-		v := verdicts[m.Name]
+		v := verdicts[mappings[i].Name]
 		entries = append(entries, v.Entries...)
-		if err := r.writeVerdict(ctx, m, v); err != nil {
-			failed = append(failed, err)
+		if patch := verdictPatch(&mappings[i], v, metav1.NewTime(r.Now())); patch != nil {
+			patches = append(patches, patch)
 		}
 	}
-	return entries, errors.Join(failed...)
+	return entries, r.writeVerdicts(ctx, patches)
 }
 
 func (r *Clusters) namespaceUIDs(ctx context.Context) (map[string]types.UID, error) {
@@ -203,25 +207,40 @@ func (r *Clusters) namespaceUIDs(ctx context.Context) (map[string]types.UID, err
 	return uids, nil
 }
 
-func (r *Clusters) writeVerdict(ctx context.Context, m *v1alpha1.PrincipalMapping, v Verdict) error {
+// verdictPatch is what to apply to the status of a mapping of which the ledger decided this; nil where it says so already.
+func verdictPatch(m *v1alpha1.PrincipalMapping, v Verdict, now metav1.Time) *apply.PrincipalMappingApplyConfiguration {
 	status := metav1.ConditionFalse
 	if v.Reason == v1alpha1.ReasonReady {
 		status = metav1.ConditionTrue
 	}
 	next, changed := condition.Next(m.Status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: status, Reason: v.Reason, Message: v.Message,
-		ObservedGeneration: m.Generation, LastTransitionTime: metav1.NewTime(r.Now()),
+		ObservedGeneration: m.Generation, LastTransitionTime: now,
 	})
 	effective := int32(min(len(v.Entries), 1<<30))
 	if !changed && m.Status.Effective == effective && slices.Equal(m.Status.PendingSubjects, v.Pending) {
 		return nil
 	}
-	patch := apply.PrincipalMapping(m.Name, m.Namespace).WithStatus(apply.PrincipalMappingStatus().
+	return apply.PrincipalMapping(m.Name, m.Namespace).WithStatus(apply.PrincipalMappingStatus().
 		WithEffective(effective).WithPendingSubjects(v.Pending...).WithConditions(next))
-	if err := r.Client.Status().Apply(ctx, patch, fieldOwner, client.ForceOwnership); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("write status of principalmapping %s/%s: %w", m.Namespace, m.Name, err)
+}
+
+// writeVerdicts writes a few at a time. One that cannot be written does not hold up the others.
+func (r *Clusters) writeVerdicts(ctx context.Context, patches []*apply.PrincipalMappingApplyConfiguration) error {
+	failed := make([]error, len(patches))
+	var writers sync.WaitGroup
+	places := make(chan struct{}, verdictsAtOnce)
+	for i, patch := range patches {
+		places <- struct{}{}
+		writers.Go(func() {
+			defer func() { <-places }()
+			if err := r.Client.Status().Apply(ctx, patch, fieldOwner, client.ForceOwnership); client.IgnoreNotFound(err) != nil {
+				failed[i] = fmt.Errorf("write status of principalmapping %s/%s: %w", *patch.Namespace, *patch.Name, err)
+			}
+		})
 	}
-	return nil
+	writers.Wait()
+	return errors.Join(failed...)
 }
 
 // render writes the broker ConfigMaps where their content changed, and sets the generation in the cluster's status. Where the client CA cannot be had, the last one stays.
