@@ -559,7 +559,7 @@ func (r *UserController) settle(ctx context.Context, subjects []*subject, existi
 			count := int32(existing[s.principal] + s.created - s.deleted)
 			acls = &count
 		} else if synced := meta.FindStatusCondition(s.user.Status.Conditions, v1alpha1.ConditionAccessSynced); s.decision.Undecided &&
-			synced != nil && (synced.Reason == v1alpha1.ReasonReady || synced.Reason == v1alpha1.ReasonPending) {
+			(synced == nil || synced.Reason == v1alpha1.ReasonReady || synced.Reason == v1alpha1.ReasonPending) {
 			// The decision about the principal is a moment away and brings another status.
 			return nil
 		}

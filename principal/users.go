@@ -101,6 +101,11 @@ func (r *Users) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 		return ctrl.Result{}, fmt.Errorf("record kafkauser %s: %w", req, err)
 	}
 	want.Type, want.ObservedGeneration, want.LastTransitionTime = v1alpha1.ConditionMappingRecorded, user.Generation, metav1.NewTime(r.Now())
+	if _, decided := condition.Of(user.Status.Conditions, want.Type, user.Generation); !decided && want.Reason == v1alpha1.ReasonPending {
+		// Without a condition of this generation nobody takes the principal for decided, and the decision is a moment away:
+		// it would be a write more for each new KafkaUser, and every write has the others look at it again.
+		return ctrl.Result{}, nil
+	}
 	next, changed := condition.Next(user.Status.Conditions, want)
 	if !changed && user.Status.Principal == name && user.Status.Subject == subject {
 		return ctrl.Result{}, nil

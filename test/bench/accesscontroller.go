@@ -27,12 +27,11 @@ import (
 	"github.com/signet-kafka/signet/access"
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/principal"
-	"github.com/signet-kafka/signet/readiness"
 )
 
 // accessMode is the argument by which this command becomes a process with those of Signet's controllers that have to do
-// with ACLs: the ledger, the ACLs, and what sums them up. In Signet's own process the others, which make the certificates
-// of the same KafkaUsers, would be measured too.
+// with ACLs: the ledger, and the ACLs. In Signet's own process the others, which make the certificates of the same
+// KafkaUsers, would be measured too.
 const accessMode = "access-controllers"
 
 // Paths of accessMode's HTTP server beside /metrics. A controller begins, with caches that hold everything, when its path is
@@ -159,7 +158,6 @@ func startLedger(mgr ctrl.Manager, identity *fileIdentity) error {
 	return setup(mgr,
 		&principal.Users{Client: c, Now: time.Now},
 		&principal.Clusters{Client: c, Live: mgr.GetAPIReader(), ClientTrust: trust, TrustReason: func(error) string { return "" }, Now: time.Now},
-		&readiness.Users{Client: c, Now: time.Now},
 	)
 }
 
