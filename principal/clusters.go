@@ -61,6 +61,45 @@ type Clusters struct {
 	TrustChanges []source.Source
 	// Now is the clock.
 	Now func() time.Time
+
+	rendering rendering
+}
+
+// rendering remembers when the broker configuration of each cluster was last rendered, and how long that took: of a ledger
+// with 10,000 KafkaUsers it is more than a megabyte, and while they come one after the other it would be made and written
+// again for each few of them.
+type rendering struct {
+	mu   sync.Mutex
+	last map[types.NamespacedName]rendered
+}
+
+type rendered struct {
+	at   time.Time
+	took time.Duration
+}
+
+// restFactor is how many times as long as the last rendering took a cluster is left alone: a tenth of the time goes into
+// it. maxRest is the longest rest; until a kubelet brings a changed ConfigMap to a broker it takes longer than that.
+const (
+	restFactor = 9
+	maxRest    = 10 * time.Second
+)
+
+// rest returns how long the rendering of a cluster has to wait.
+func (r *rendering) rest(cluster types.NamespacedName, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := r.last[cluster]
+	return last.at.Add(min(restFactor*last.took, maxRest)).Sub(now)
+}
+
+func (r *rendering) done(cluster types.NamespacedName, begun, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil {
+		r.last = map[types.NamespacedName]rendered{}
+	}
+	r.last[cluster] = rendered{now, now.Sub(begun)}
 }
 
 // SetupWithManager registers the controller.
@@ -132,11 +171,16 @@ func (r *Clusters) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("judge ledger of kafkacluster %s: %w", req, err)
 	}
+	begun := r.Now()
+	if rest := r.rendering.rest(req.NamespacedName, begun); rest > 0 {
+		return ctrl.Result{RequeueAfter: rest}, nil
+	}
 	before := cluster.Status.BrokerConfigGeneration
 	want, err := r.render(ctx, &cluster, entries)
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("render broker configuration of kafkacluster %s: %w", req, err)
 	}
+	r.rendering.done(req.NamespacedName, begun, r.Now())
 	want.Type, want.ObservedGeneration, want.LastTransitionTime = v1alpha1.ConditionBrokerConfigRendered, cluster.Generation, metav1.NewTime(r.Now())
 	next, changed := condition.Next(cluster.Status.Conditions, want)
 	users, admin, config := int32(min(len(alive), 1<<30)), ForController(cluster.Namespace, cluster.Name), v1alpha1.BrokerConfigName(cluster.Name)
