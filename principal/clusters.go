@@ -21,9 +21,11 @@ import (
 	applymetav1 "k8s.io/client-go/applyconfigurations/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -112,15 +114,24 @@ func (r *Clusters) SetupWithManager(mgr ctrl.Manager) error {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}}}
 	}
 	building := ctrl.NewControllerManagedBy(mgr).Named("kafkacluster-principal").
-		For(&v1alpha1.KafkaCluster{}).
+		For(&v1alpha1.KafkaCluster{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&corev1.ConfigMap{}).
 		Watches(&v1alpha1.PrincipalMapping{}, batched(clusterOfMapping)).
-		Watches(&v1alpha1.KafkaUser{}, batched(clusterOfUser)).
+		Watches(&v1alpha1.KafkaUser{}, batched(clusterOfUser), builder.WithPredicates(predicate.Funcs{UpdateFunc: comesOrGoes})).
 		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfIssuer))
 	for _, changes := range r.TrustChanges {
 		building.WatchesRawSource(changes)
 	}
 	return building.Complete(r)
+}
+
+// comesOrGoes tells whether a change of a KafkaUser is one that the ledger looks at: whether it is there, and whose. What
+// else it declares is in its PrincipalMapping, or none of the ledger's business.
+func comesOrGoes(e event.UpdateEvent) bool {
+	before, after := e.ObjectOld.(*v1alpha1.KafkaUser), e.ObjectNew.(*v1alpha1.KafkaUser)
+	return before.UID != after.UID ||
+		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+		before.Spec.ClusterRef.In(before.Namespace) != after.Spec.ClusterRef.In(after.Namespace)
 }
 
 // batched enqueues after batchDelay; requests for one object in that time become one.

@@ -41,7 +41,7 @@ const singleRequests = 200
 const noChangePasses = 5
 
 // changes is how many KafkaUsers are changed, one after the other.
-const changes = 100
+const changes = 60
 
 // changeBounds are for how long a changed KafkaUser may wait until the brokers enforce it, in ms.
 const (
@@ -174,7 +174,7 @@ func aclUser(i int) *v1alpha1.KafkaUser {
 
 // make makes as many KafkaUsers as are missing to count, and lets the ledger record them.
 func (b *accessBench) make(ctx context.Context, count int) (err error) {
-	begin := time.Now()
+	begin, missing := time.Now(), count-len(b.users)
 	group, together := errgroup.WithContext(ctx)
 	group.SetLimit(16)
 	for i := len(b.users); i < count; i++ {
@@ -205,7 +205,8 @@ func (b *accessBench) make(ctx context.Context, count int) (err error) {
 	if err := ledger.begin(ctx, ledgerPath); err != nil {
 		return err
 	}
-	if err := b.rest(ctx, ledger); err != nil {
+	// A PrincipalMapping, the verdict, and the KafkaUser's status.
+	if err := b.rest(ctx, ledger, 3*missing); err != nil {
 		return err
 	}
 	b.Say("recorded after %s", time.Since(begin).Round(time.Second))
@@ -224,10 +225,10 @@ func (b *accessBench) make(ctx context.Context, count int) (err error) {
 	return nil
 }
 
-// rest waits until the controllers make no more calls.
-func (b *accessBench) rest(ctx context.Context, controllers *process) error {
+// rest waits until the controllers have made at least so many calls of the API server, and make no more.
+func (b *accessBench) rest(ctx context.Context, controllers *process, atLeast int) error {
 	before, since := -1.0, time.Now()
-	return controllers.until(ctx, "the controllers come to rest", 250*time.Millisecond, 20*time.Minute, func() (bool, error) {
+	return controllers.until(ctx, "the controllers come to rest", 250*time.Millisecond, 30*time.Minute, func() (bool, error) {
 		calls, err := controllers.scrape(ctx, "rest_client_requests_total")
 		if err != nil {
 			return false, err
@@ -235,7 +236,7 @@ func (b *accessBench) rest(ctx context.Context, controllers *process) error {
 		if calls != before {
 			before, since = calls, time.Now()
 		}
-		return time.Since(since) > 2500*time.Millisecond, nil
+		return calls >= float64(atLeast) && time.Since(since) > 1500*time.Millisecond, nil
 	})
 }
 
@@ -321,7 +322,7 @@ func (n accessPopulation) measureFew(ctx context.Context, b *accessBench, wanted
 		if err != nil {
 			return err
 		}
-		if err := errors.Join(b.rest(ctx, controllers), controllers.stop()); err != nil {
+		if err := errors.Join(b.rest(ctx, controllers, 0), controllers.stop()); err != nil {
 			return err
 		}
 		if err := b.kafka.wipe(ctx); err != nil {
@@ -361,7 +362,7 @@ func (n accessPopulation) measureAll(ctx context.Context, b *accessBench, wanted
 		return nil
 	}
 	begin := time.Now()
-	if err := errors.Join(controllers.begin(ctx, ledgerPath), b.rest(ctx, controllers)); err != nil {
+	if err := errors.Join(controllers.begin(ctx, ledgerPath), b.rest(ctx, controllers, n.all-n.few)); err != nil {
 		return err
 	}
 	b.Say("every status written after another %s", time.Since(begin).Round(time.Second))
@@ -420,7 +421,7 @@ func (b *accessBench) measureNoChange(ctx context.Context, controllers *process,
 		}
 		pass := (sum - spent) * 1000
 		passes, raws, ratios = append(passes, pass), append(raws, raw), append(ratios, pass/raw)
-		if err := b.rest(ctx, controllers); err != nil {
+		if err := b.rest(ctx, controllers, 0); err != nil {
 			return err
 		}
 	}
@@ -451,7 +452,7 @@ func (b *accessBench) measureChanges(ctx context.Context, controllers *process, 
 		select { // until what the change brought along, such as the ledger's judgement, is over
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(500 * time.Millisecond):
+		case <-time.After(400 * time.Millisecond):
 		}
 	}
 	for _, q := range []struct {
