@@ -7,7 +7,11 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
 // TestRenderingRests holds that a broker configuration is rendered at once where that costs little, and for a tenth of the
@@ -38,5 +42,27 @@ func TestRenderingRests(t *testing.T) {
 				t.Errorf("another cluster rests %s", rest)
 			}
 		})
+	}
+}
+
+// TestWhatTheLedgerLooksAt holds that a KafkaUser's status and what it declares of topics have nothing judged again.
+func TestWhatTheLedgerLooksAt(t *testing.T) {
+	deleted := metav1.Now()
+	for name, c := range map[string]struct {
+		change func(*v1alpha1.KafkaUser)
+		want   bool
+	}{
+		"status":   {func(u *v1alpha1.KafkaUser) { u.Status.Principal = "User:shop.orders" }, false},
+		"topics":   {func(u *v1alpha1.KafkaUser) { u.Spec.Consume = []string{"payments"}; u.Generation++ }, false},
+		"deletion": {func(u *v1alpha1.KafkaUser) { u.DeletionTimestamp = &deleted }, true},
+		"another":  {func(u *v1alpha1.KafkaUser) { u.UID = "another" }, true},
+		"cluster":  {func(u *v1alpha1.KafkaUser) { u.Spec.ClusterRef.Name = "another" }, true},
+	} {
+		before := user("shop", "orders")
+		after := before.DeepCopy()
+		c.change(after)
+		if got := comesOrGoes(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
 	}
 }
