@@ -4,14 +4,24 @@
 package access
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kmsg"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
 // TestWhatAPassLooksUp holds the shortcuts of a pass over many users against the sets that they spare: whose bindings
@@ -87,5 +97,52 @@ func TestWrittenIsForgotten(t *testing.T) {
 	memory.uncertain(cluster, nil, at.Add(settling+time.Second))
 	if memory.of(cluster).written != nil {
 		t.Errorf("still remembers %d bindings", len(memory.of(cluster).written))
+	}
+}
+
+// TestStatusDoesNotHoldUpAccess holds that a KafkaUser that comes while the status of very many is written gets its ACLs
+// before the last of them has its status, and that all have it in the end.
+func TestStatusDoesNotHoldUpAccess(t *testing.T) {
+	h, _ := withKfake(t)
+	const many = 3 * settledAtLeast
+	for i := range many {
+		h.user("shop", fmt.Sprintf("user-%d", i), v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	}
+	watched, ok := h.api.(client.WithWatch)
+	if !ok {
+		t.Fatal("not the fake client")
+	}
+	late := sync.OnceFunc(func() { h.user("shop", "late", v1alpha1.KafkaUserSpec{Consume: []string{"refunds"}}) })
+	h.users.Client = interceptor.NewClient(watched, interceptor.Funcs{
+		SubResourceApply: func(ctx context.Context, c client.Client, subResource string, o runtime.ApplyConfiguration, options ...client.SubResourceApplyOption) error {
+			late()
+			return c.SubResource(subResource).Apply(ctx, o, options...)
+		},
+	})
+	synced := func() (count int) {
+		var users v1alpha1.KafkaUserList
+		h.must(h.api.List(h.ctx, &users))
+		for i := range users.Items {
+			if meta.IsStatusConditionTrue(users.Items[i].Status.Conditions, v1alpha1.ConditionAccessSynced) {
+				count++
+			}
+		}
+		return count
+	}
+	wait := h.pass()
+	if count := synced(); count != settledAtLeast {
+		t.Errorf("%d KafkaUsers have their status before the one that came meanwhile was looked at, want %d", count, settledAtLeast)
+	}
+	if wait > retryConflict {
+		t.Errorf("the next pass is due in %s", wait)
+	}
+	h.pass()
+	h.wantHeld("User:shop.late", sorted(Grants(&v1alpha1.KafkaUser{ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "late"},
+		Spec: v1alpha1.KafkaUserSpec{Consume: []string{"refunds"}}}, newCluster(v1alpha1.ClusterPolicy{}), Facts{})))
+	if count := synced(); count != many+1 {
+		t.Errorf("%d KafkaUsers have their status in the end, want %d", count, many+1)
+	}
+	if left := h.users.backlog.takeUnsettled(h.cluster); len(left) > 0 {
+		t.Errorf("%d are left to be settled", len(left))
 	}
 }

@@ -42,6 +42,8 @@ const (
 	clustersAtOnce = 16
 	// writesAtOnce bounds the concurrent writes to the API server of one pass.
 	writesAtOnce = 8
+	// settledAtLeast is of how many KafkaUsers a pass writes the status before it gives way to the next one.
+	settledAtLeast = 128
 	// retryRefused is when bindings that a broker refused are tried again, beside every change of their user.
 	retryRefused = time.Minute
 )
@@ -231,7 +233,16 @@ func (r *UserController) pass(ctx context.Context, key types.NamespacedName, w *
 	if err != nil && !errors.Is(err, ErrPartial) {
 		return r.fail(ctx, key, *w, subjects, err)
 	}
-	if err := r.settle(ctx, subjects, existing); err != nil {
+	unsettled := r.backlog.takeUnsettled(key)
+	if unsettled == nil {
+		unsettled = make(map[types.NamespacedName]settlement, len(subjects))
+	}
+	for _, s := range subjects {
+		unsettled[client.ObjectKeyFromObject(s.user)] = settlement{s, existing[s.principal]}
+	}
+	err = r.settle(ctx, key, unsettled)
+	r.backlog.keepUnsettled(key, unsettled)
+	if err != nil {
 		return 0, err
 	}
 	wait := r.backlog.done(key, *w, r.Period, r.Now())
@@ -522,49 +533,71 @@ func (s *subject) tally(before []Binding, desired Bindings) {
 	}
 }
 
-// settle writes what a finished pass came to, and lets go of users whose deletion it completed.
-func (r *UserController) settle(ctx context.Context, subjects []*subject, existing map[string]int) error {
-	return eachOf(ctx, subjects, func(ctx context.Context, s *subject) error {
-		if s.created+s.deleted > 0 {
-			r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "AccessChanged", "Synchronize",
-				"%d ACLs created, %d removed, %d refused for %s", s.created, s.deleted, len(s.refused), s.principal)
+// settle writes what finished passes came to, and takes it from unsettled. It leaves off as soon as there is something else
+// to look at: what Kafka allows does not wait for what is said of it, of thousands of KafkaUsers perhaps. But so many are
+// settled in any case that it comes to an end.
+func (r *UserController) settle(ctx context.Context, cluster types.NamespacedName, unsettled map[types.NamespacedName]settlement) error {
+	for keys := range slices.Chunk(slices.Collect(maps.Keys(unsettled)), settledAtLeast) {
+		group, together := errgroup.WithContext(ctx)
+		group.SetLimit(writesAtOnce)
+		for _, key := range keys {
+			one := unsettled[key]
+			group.Go(func() error { return r.settleOne(together, one) })
 		}
-		if s.quotasChanged {
-			r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "QuotasChanged", "Synchronize",
-				"quotas of %s: %s", s.principal, cmp.Or(s.decision.Quotas.String(), "none"))
+		if err := group.Wait(); err != nil {
+			return err
 		}
-		if s.user.DeletionTimestamp != nil && len(s.refused) == 0 && s.quotasRefused == nil {
-			if !controllerutil.ContainsFinalizer(s.user, Finalizer) {
-				return nil
-			}
-			err := r.setFinalizer(ctx, s, controllerutil.RemoveFinalizer)
-			if apierrors.IsConflict(err) {
-				r.backlog.add(clusterOf(s.user), client.ObjectKeyFromObject(s.user))
-				return nil
-			}
-			return client.IgnoreNotFound(err)
+		for _, key := range keys {
+			delete(unsettled, key)
 		}
-		want := metav1.Condition{Status: metav1.ConditionFalse, Reason: s.decision.Reason, Message: s.decision.Message}
-		if want.Reason == v1alpha1.ReasonReady {
-			want.Status = metav1.ConditionTrue
-		}
-		if len(s.refused) > 0 {
-			want = metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefusedByBroker,
-				Message: (&PartialError{s.refused}).Error()}
-		} else if s.quotasRefused != nil {
-			want = metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefusedByBroker, Message: fmt.Sprintf("quotas of %s: %v", s.principal, s.quotasRefused)}
-		}
-		acls := s.user.Status.ACLs
-		if s.decision.Managed {
-			count := int32(existing[s.principal] + s.created - s.deleted)
-			acls = &count
-		} else if synced := meta.FindStatusCondition(s.user.Status.Conditions, v1alpha1.ConditionAccessSynced); s.decision.Undecided &&
-			(synced == nil || synced.Reason == v1alpha1.ReasonReady || synced.Reason == v1alpha1.ReasonPending) {
-			// The decision about the principal is a moment away and brings another status.
+		if r.backlog.waiting(cluster) {
 			return nil
 		}
-		return r.writeStatus(ctx, s.user, want, acls)
-	})
+	}
+	return nil
+}
+
+// settleOne writes what a pass came to for a user, or lets go of it if the pass completed its deletion.
+func (r *UserController) settleOne(ctx context.Context, s settlement) error {
+	if s.created+s.deleted > 0 {
+		r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "AccessChanged", "Synchronize",
+			"%d ACLs created, %d removed, %d refused for %s", s.created, s.deleted, len(s.refused), s.principal)
+	}
+	if s.quotasChanged {
+		r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "QuotasChanged", "Synchronize",
+			"quotas of %s: %s", s.principal, cmp.Or(s.decision.Quotas.String(), "none"))
+	}
+	if s.user.DeletionTimestamp != nil && len(s.refused) == 0 && s.quotasRefused == nil {
+		if !controllerutil.ContainsFinalizer(s.user, Finalizer) {
+			return nil
+		}
+		err := r.setFinalizer(ctx, s.subject, controllerutil.RemoveFinalizer)
+		if apierrors.IsConflict(err) {
+			r.backlog.add(clusterOf(s.user), client.ObjectKeyFromObject(s.user))
+			return nil
+		}
+		return client.IgnoreNotFound(err)
+	}
+	want := metav1.Condition{Status: metav1.ConditionFalse, Reason: s.decision.Reason, Message: s.decision.Message}
+	if want.Reason == v1alpha1.ReasonReady {
+		want.Status = metav1.ConditionTrue
+	}
+	if len(s.refused) > 0 {
+		want = metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefusedByBroker,
+			Message: (&PartialError{s.refused}).Error()}
+	} else if s.quotasRefused != nil {
+		want = metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefusedByBroker, Message: fmt.Sprintf("quotas of %s: %v", s.principal, s.quotasRefused)}
+	}
+	acls := s.user.Status.ACLs
+	if s.decision.Managed {
+		count := int32(s.held + s.created - s.deleted)
+		acls = &count
+	} else if synced := meta.FindStatusCondition(s.user.Status.Conditions, v1alpha1.ConditionAccessSynced); s.decision.Undecided &&
+		(synced == nil || synced.Reason == v1alpha1.ReasonReady || synced.Reason == v1alpha1.ReasonPending) {
+		// The decision about the principal is a moment away and brings another status.
+		return nil
+	}
+	return r.writeStatus(ctx, s.user, want, acls)
 }
 
 // report writes why a pass failed to the users whose declaration may not be in force because of it.

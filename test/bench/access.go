@@ -88,9 +88,10 @@ type accessBench struct {
 
 // measureAccess measures the ACLs of KafkaUsers on a real broker.
 //
-// A first pass begins with every KafkaUser, recorded in the ledger and with its finalizer (which it gets while the ledger
-// decides), in the cache of a controller, and a Kafka that has no ACL of theirs; it ends when the last ACL is in Kafka. The
-// status of the KafkaUsers is written after that. A pass that changes nothing is what the controller itself measures of its
+// A first pass begins with every KafkaUser in the cache of a controller, recorded in the ledger and with its finalizer, and
+// a Kafka that has no ACL of theirs; it ends when the last ACL is in Kafka. What the API server takes for the finalizers
+// before, and for the status of each KafkaUser after it, is not Kafka's time: it is a write for each KafkaUser, as many as
+// the API server takes. A pass that changes nothing is what the controller itself measures of its
 // work. A change begins when the API server has answered the update of a KafkaUser, and ends when the user's client has its
 // first success with the topic that it is granted.
 func (n accessPopulation) measureAccess(ctx context.Context, only string, out io.Writer) (err error) {
