@@ -27,7 +27,7 @@ import (
 // TestWhatAPassLooksUp holds the shortcuts of a pass over many users against the sets that they spare: whose bindings
 // change, what those hold, and how many were created and deleted.
 func TestWhatAPassLooksUp(t *testing.T) {
-	random := rand.New(rand.NewPCG(7, 1)) //nolint:gosec // not for secrets
+	random := rand.New(rand.NewPCG(7, 1))
 	principals := []string{"User:shop.a", "User:shop.b", "User:bank.c", "User:bank.d"}
 	draw := func(principal string) Bindings {
 		out := Bindings{}

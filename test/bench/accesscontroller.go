@@ -197,7 +197,7 @@ func (p *plane) startAccessControllers(ctx context.Context, dir string) (*proces
 	running.metrics = "http://" + address + "/metrics"
 	err = running.until(ctx, "the caches hold everything", 50*time.Millisecond, 2*time.Minute, func() (bool, error) {
 		code, err := running.ask(ctx, readyPath)
-		return err == nil && code == http.StatusOK, nil //nolint:nilerr // not listening yet; alive tells if it never will
+		return err == nil && code == http.StatusOK, nil // it may not listen yet; alive tells if it never will
 	})
 	if err != nil {
 		return nil, errors.Join(err, running.stop())
