@@ -104,7 +104,11 @@ func (a *Admin) describeACLs(ctx context.Context, request *kmsg.DescribeACLsRequ
 	if err := answered(a.cluster, response.ErrorCode, response.ErrorMessage); err != nil {
 		return nil, err
 	}
-	var out []Binding
+	count := 0
+	for _, resource := range response.Resources {
+		count += len(resource.ACLs)
+	}
+	out := make([]Binding, 0, count)
 	for _, resource := range response.Resources {
 		for _, acl := range resource.ACLs {
 			out = append(out, Binding{

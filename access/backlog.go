@@ -31,6 +31,8 @@ type clusterBacklog struct {
 	written map[Binding]writing
 	// quotas are those that were written lately, by principal.
 	quotas map[string]quotaWriting
+	// unsettled is what finished passes came to for users whose status does not say so yet.
+	unsettled map[types.NamespacedName]settlement
 	// failures in a row, what the last one was, and until when the cluster is left alone.
 	failures int
 	failure  error
@@ -50,6 +52,13 @@ type quotaWriting struct {
 	// unknown tells that there was no answer.
 	unknown bool
 	at      time.Time
+}
+
+// settlement is what a pass came to for a KafkaUser: its status is still to say so.
+type settlement struct {
+	*subject
+	// held is how many bindings the principal had in Kafka before.
+	held int
 }
 
 // settling is how long a broker may go on to describe ACLs as they were before a change that the controllers of KRaft
@@ -116,6 +125,31 @@ func (b *backlog) take(cluster types.NamespacedName, now time.Time) work {
 	return w
 }
 
+// waiting tells whether there is something to look at.
+func (b *backlog) waiting(cluster types.NamespacedName) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(cluster)
+	return c.all || len(c.users) > 0
+}
+
+// takeUnsettled returns what is still to be settled, and empties the backlog of it.
+func (b *backlog) takeUnsettled(cluster types.NamespacedName) map[types.NamespacedName]settlement {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	c := b.of(cluster)
+	unsettled := c.unsettled
+	c.unsettled = nil
+	return unsettled
+}
+
+// keepUnsettled keeps what is still to be settled.
+func (b *backlog) keepUnsettled(cluster types.NamespacedName, unsettled map[types.NamespacedName]settlement) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.of(cluster).unsettled = unsettled
+}
+
 // putBack returns work that was not done.
 func (b *backlog) putBack(cluster types.NamespacedName, w work) {
 	b.mu.Lock()
@@ -150,7 +184,7 @@ func (b *backlog) done(cluster types.NamespacedName, w work, period time.Duratio
 		c.facts = w.facts
 		c.nextAll = now.Add(jitter(period))
 	}
-	if len(c.users) > 0 {
+	if len(c.users) > 0 || len(c.unsettled) > 0 {
 		return retryConflict
 	}
 	return max(c.nextAll.Sub(now), minRetry)
@@ -179,17 +213,24 @@ func (b *backlog) wrote(cluster types.NamespacedName, change Change, refused []R
 
 // uncertain returns the bindings of which what Kafka describes cannot be trusted, because it contradicts what was written
 // a moment ago.
-func (b *backlog) uncertain(cluster types.NamespacedName, described map[string]Bindings, now time.Time) Bindings {
+func (b *backlog) uncertain(cluster types.NamespacedName, described []Binding, now time.Time) Bindings {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := Bindings{}
 	c := b.of(cluster)
-	for binding, w := range c.written {
-		if now.Sub(w.at) > settling {
-			delete(c.written, binding)
-			continue
+	maps.DeleteFunc(c.written, func(_ Binding, w writing) bool { return now.Sub(w.at) > settling })
+	if len(c.written) == 0 {
+		c.written = nil // a map does not shrink
+		return nil
+	}
+	present := Bindings{}
+	for _, binding := range described {
+		if _, ok := c.written[binding]; ok {
+			present[binding] = struct{}{}
 		}
-		if _, present := described[binding.Principal][binding]; w.unknown || present != w.present {
+	}
+	out := Bindings{}
+	for binding, w := range c.written {
+		if _, is := present[binding]; w.unknown || is != w.present {
 			out[binding] = struct{}{}
 		}
 	}

@@ -99,7 +99,7 @@ func Grants(user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluster, facts Fact
 	if err != nil {
 		return nil // nobody's principal can be granted anything; the error is the KafkaUser's condition
 	}
-	g := grants{principal: name, bindings: Bindings{}}
+	g := grants{principal: name, bindings: make(Bindings, 4*(len(user.Spec.Consume)+len(user.Spec.Produce)+len(user.Spec.Admin)+1))}
 	has := map[verb]bool{}
 	for _, list := range lists(user) {
 		for _, entry := range list.entries {
@@ -190,15 +190,4 @@ func (p pattern) covers(other pattern) bool {
 		return strings.HasPrefix(other.name, p.name)
 	}
 	return p == other
-}
-
-// intersection returns the bindings that both sets have.
-func (b Bindings) intersection(other Bindings) Bindings {
-	out := Bindings{}
-	for binding := range b {
-		if _, ok := other[binding]; ok {
-			out[binding] = struct{}{}
-		}
-	}
-	return out
 }

@@ -104,11 +104,17 @@ func othersPrincipal(why string) Decision {
 }
 
 // grantsWithin returns the bindings to have where these exist.
-func (d Decision) grantsWithin(existing Bindings) Bindings {
-	if d.Hold {
-		return d.Grants.intersection(existing)
+func (d Decision) grantsWithin(existing []Binding) Bindings {
+	if !d.Hold {
+		return d.Grants
 	}
-	return d.Grants
+	out := Bindings{}
+	for _, b := range existing {
+		if _, ok := d.Grants[b]; ok {
+			out[b] = struct{}{}
+		}
+	}
+	return out
 }
 
 // inForce tells whether the user's status says that the decision was carried out already.
@@ -147,14 +153,13 @@ func (h Holders) Other(principal, name string) string {
 }
 
 // Abandoned returns the principals of the cluster, among the mappings of its namespace, that Signet recorded for a
-// KafkaUser that does not exist any more. What they still hold, such as after a finalizer was removed by hand, is
+// KafkaUser that does not exist any more. holders are those of the mappings. What they still hold, such as after a finalizer was removed by hand, is
 // Signet's to withdraw, unless the principal is another's, or was never the KafkaUser's.
-func Abandoned(mappings []v1alpha1.PrincipalMapping, cluster *v1alpha1.KafkaCluster, exists func(principal string) bool) []string {
-	holders := HoldersOf(mappings, cluster)
+func Abandoned(mappings []v1alpha1.PrincipalMapping, holders Holders, cluster *v1alpha1.KafkaCluster, exists func(principal string) bool) []string {
 	var principals []string
 	for i := range mappings {
 		m, spec := &mappings[i], &mappings[i].Spec
-		if spec.Cluster != cluster.Name || spec.Owner == nil || !principal.Recorded(cluster, spec) || exists(spec.Principal) {
+		if spec.Cluster != cluster.Name || spec.Owner == nil || exists(spec.Principal) || !principal.Recorded(cluster, spec) {
 			continue
 		}
 		verdict := meta.FindStatusCondition(m.Status.Conditions, v1alpha1.ConditionReady)

@@ -176,7 +176,7 @@ func TestAbandoned(t *testing.T) {
 	} {
 		cluster := newCluster(v1alpha1.ClusterPolicy{})
 		cluster.Spec.PrincipalTemplate = c.template
-		got := Abandoned(c.mappings, cluster, func(principal string) bool { return slices.Contains(c.alive, principal) })
+		got := Abandoned(c.mappings, HoldersOf(c.mappings, cluster), cluster, func(principal string) bool { return slices.Contains(c.alive, principal) })
 		if !slices.Equal(got, c.want) {
 			t.Errorf("%s: abandoned %v, want %v", c.name, got, c.want)
 		}

@@ -29,6 +29,18 @@ type Change struct {
 	Delete []Deletion
 }
 
+// principals are whose bindings change.
+func (c Change) principals() map[string]bool {
+	out := map[string]bool{}
+	for _, b := range c.Create {
+		out[b.Principal] = true
+	}
+	for _, d := range c.Delete {
+		out[d.Filter.Principal] = true
+	}
+	return out
+}
+
 // Deletion is one filter and the bindings that it is there to delete.
 type Deletion struct {
 	Filter   Filter
@@ -66,10 +78,9 @@ func (f Filter) Matches(b Binding) bool {
 // Of uncertain bindings it is not known whether Kafka has them, whatever existing says: those that are desired are created
 // (again), the others deleted; either does nothing where there is nothing to do.
 //
-// It takes time linear in the number of bindings, beside sorting.
+// No binding is twice in existing. It takes time linear in the number of bindings, beside sorting.
 func Diff(desired map[string]Bindings, existing []Binding, uncertain Bindings) Change {
 	var change Change
-	held := make(map[string]Bindings, len(desired))
 	type scope struct {
 		principal  string
 		permission kmsg.ACLPermissionType
@@ -86,6 +97,7 @@ func Diff(desired map[string]Bindings, existing []Binding, uncertain Bindings) C
 			}
 		}
 	}
+	kept := make(map[string]int, len(desired))
 	for _, b := range existing {
 		want, managed := desired[b.Principal]
 		if !managed {
@@ -94,21 +106,29 @@ func Diff(desired map[string]Bindings, existing []Binding, uncertain Bindings) C
 		if _, ok := uncertain[b]; ok {
 			continue
 		}
-		if _, ok := want[b]; !ok {
+		if _, ok := want[b]; ok {
+			kept[b.Principal]++
+		} else {
 			withdraw(b)
-			continue
 		}
-		if held[b.Principal] == nil {
-			held[b.Principal] = make(Bindings, len(want))
-		}
-		held[b.Principal][b] = struct{}{}
 	}
+	// Nearly always nearly every principal has what it should; what the others lack takes a second look.
+	held := map[string]Bindings{}
 	for principal, want := range desired {
-		if len(held[principal]) == len(want) {
-			continue
+		if kept[principal] < len(want) {
+			held[principal] = make(Bindings, kept[principal])
 		}
-		for b := range want {
-			if _, ok := held[principal][b]; !ok {
+	}
+	if len(held) > 0 {
+		for _, b := range existing {
+			if _, doubt := uncertain[b]; !doubt && held[b.Principal] != nil {
+				held[b.Principal][b] = struct{}{}
+			}
+		}
+	}
+	for principal, holds := range held {
+		for b := range desired[principal] {
+			if _, ok := holds[b]; !ok {
 				change.Create = append(change.Create, b)
 			}
 		}

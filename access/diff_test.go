@@ -196,7 +196,7 @@ func TestDiffOfUncertain(t *testing.T) {
 							}
 							var memory backlog
 							memory.wrote(cluster, Diff(map[string]Bindings{"User:shop.orders": second}, slices.Collect(maps.Keys(first)), nil), nil, unknown, at)
-							doubt := memory.uncertain(cluster, map[string]Bindings{"User:shop.orders": described}, at.Add(time.Second))
+							doubt := memory.uncertain(cluster, slices.Collect(maps.Keys(described)), at.Add(time.Second))
 							change := Diff(map[string]Bindings{"User:shop.orders": third}, slices.Collect(maps.Keys(described)), doubt)
 							after := maps.Clone(actual)
 							for _, b := range change.Create {

@@ -42,6 +42,8 @@ const (
 	clustersAtOnce = 16
 	// writesAtOnce bounds the concurrent writes to the API server of one pass.
 	writesAtOnce = 8
+	// settledAtLeast is of how many KafkaUsers a pass writes the status before it gives way to the next one.
+	settledAtLeast = 128
 	// retryRefused is when bindings that a broker refused are tried again, beside every change of their user.
 	retryRefused = time.Minute
 )
@@ -196,29 +198,33 @@ func (r *UserController) pass(ctx context.Context, key types.NamespacedName, w *
 		return r.fail(ctx, key, *w, subjects, err)
 	}
 	var mappings []v1alpha1.PrincipalMapping
+	var holders Holders
 	var abandoned []string
 	if w.all {
 		brokers, err := admin.Brokers(ctx)
 		if err != nil {
 			return r.fail(ctx, key, *w, subjects, err)
 		}
-		w.facts = brokers.Facts
-		if subjects, err = r.decide(ctx, users, &cluster, w.facts); err != nil {
-			return 0, err
+		if w.facts != brokers.Facts {
+			w.facts = brokers.Facts
+			if subjects, err = r.decide(ctx, users, &cluster, w.facts); err != nil {
+				return 0, err
+			}
 		}
 	}
 	if w.all || slices.ContainsFunc(subjects, (*subject).mayYield) {
 		if mappings, err = r.mappings(ctx, &cluster); err != nil {
 			return 0, err
 		}
-		yield(subjects, HoldersOf(mappings, &cluster))
+		holders = HoldersOf(mappings, &cluster)
+		yield(subjects, holders)
 	}
 	if w.all {
 		alive := make(map[string]bool, len(subjects))
 		for _, s := range subjects {
 			alive[s.principal] = alive[s.principal] || !s.decision.Foreign
 		}
-		abandoned = Abandoned(mappings, &cluster, func(principal string) bool { return alive[principal] })
+		abandoned = Abandoned(mappings, holders, &cluster, func(principal string) bool { return alive[principal] })
 	}
 	if subjects, err = r.guard(ctx, subjects, key); err != nil {
 		return 0, err
@@ -227,7 +233,16 @@ func (r *UserController) pass(ctx context.Context, key types.NamespacedName, w *
 	if err != nil && !errors.Is(err, ErrPartial) {
 		return r.fail(ctx, key, *w, subjects, err)
 	}
-	if err := r.settle(ctx, subjects, existing); err != nil {
+	unsettled := r.backlog.takeUnsettled(key)
+	if unsettled == nil {
+		unsettled = make(map[types.NamespacedName]settlement, len(subjects))
+	}
+	for _, s := range subjects {
+		unsettled[client.ObjectKeyFromObject(s.user)] = settlement{s, existing[s.principal]}
+	}
+	err = r.settle(ctx, key, unsettled)
+	r.backlog.keepUnsettled(key, unsettled)
+	if err != nil {
 		return 0, err
 	}
 	wait := r.backlog.done(key, *w, r.Period, r.Now())
@@ -390,9 +405,9 @@ func (r *UserController) setFinalizer(ctx context.Context, s *subject, change fu
 	return nil
 }
 
-// synchronize makes Kafka hold what was decided, and nothing for the abandoned principals. It returns what Kafka held
-// before for the principals that are managed.
-func (r *UserController) synchronize(ctx context.Context, admin *Admin, cluster types.NamespacedName, subjects []*subject, abandoned []string) (map[string]Bindings, error) {
+// synchronize makes Kafka hold what was decided, and nothing for the abandoned principals. It returns how
+// many bindings Kafka held before for each principal.
+func (r *UserController) synchronize(ctx context.Context, admin *Admin, cluster types.NamespacedName, subjects []*subject, abandoned []string) (map[string]int, error) {
 	byPrincipal := make(map[string]*subject, len(subjects))
 	managed := slices.Clone(abandoned)
 	for _, s := range subjects {
@@ -404,32 +419,41 @@ func (r *UserController) synchronize(ctx context.Context, admin *Admin, cluster 
 	if len(managed) == 0 {
 		return nil, nil
 	}
+	var quotas map[string]Quotas
+	var bindings []Binding
+	reading, together := errgroup.WithContext(ctx)
+	reading.Go(func() (err error) {
+		quotas, err = admin.DescribeQuotas(together, managed...)
+		return err
+	})
+	reading.Go(func() (err error) {
+		bindings, err = admin.Describe(together, managed...)
+		return err
+	})
+	if err := reading.Wait(); err != nil {
+		return nil, err
+	}
 	// Whoever gets access is bounded by then.
-	if err := r.synchronizeQuotas(ctx, admin, cluster, byPrincipal, managed); err != nil {
+	if err := r.synchronizeQuotas(ctx, admin, cluster, byPrincipal, managed, quotas); err != nil {
 		return nil, err
 	}
-	bindings, err := admin.Describe(ctx, managed...)
-	if err != nil {
-		return nil, err
-	}
-	existing := make(map[string]Bindings, len(managed))
-	for _, principal := range managed {
-		existing[principal] = Bindings{}
-	}
+	existing := make(map[string]int, len(managed))
 	for _, b := range bindings {
-		if held := existing[b.Principal]; held != nil {
-			held[b] = struct{}{}
-		}
+		existing[b.Principal]++
 	}
+	// What each principal holds is looked up of few: at most of those whose bindings change.
+	holding := ofPrincipals(bindings, func(principal string) bool {
+		return byPrincipal[principal] != nil && byPrincipal[principal].decision.Hold
+	})
 	desired := make(map[string]Bindings, len(managed))
 	for _, principal := range managed {
 		desired[principal] = nil
 		if s := byPrincipal[principal]; s != nil {
-			desired[principal] = s.decision.grantsWithin(existing[principal])
+			desired[principal] = s.decision.grantsWithin(holding[principal])
 		}
 	}
-	change := Diff(desired, bindings, r.backlog.uncertain(cluster, existing, r.Now()))
-	err = admin.Apply(ctx, change)
+	change := Diff(desired, bindings, r.backlog.uncertain(cluster, bindings, r.Now()))
+	err := admin.Apply(ctx, change)
 	var partial *PartialError
 	if errors.As(err, &partial) {
 		for _, refusal := range partial.Refused {
@@ -441,18 +465,19 @@ func (r *UserController) synchronize(ctx context.Context, admin *Admin, cluster 
 	} else {
 		r.backlog.wrote(cluster, change, nil, err != nil, r.Now())
 	}
-	for _, s := range byPrincipal {
-		s.tally(existing[s.principal], desired[s.principal])
+	changed := change.principals()
+	before := ofPrincipals(bindings, func(principal string) bool { return changed[principal] })
+	for principal := range changed {
+		if s := byPrincipal[principal]; s != nil {
+			s.tally(before[principal], desired[principal])
+		}
 	}
 	return existing, err
 }
 
-// synchronizeQuotas makes Kafka hold the quotas of the managed principals, and none for those that are no user's.
-func (r *UserController) synchronizeQuotas(ctx context.Context, admin *Admin, cluster types.NamespacedName, byPrincipal map[string]*subject, managed []string) error {
-	existing, err := admin.DescribeQuotas(ctx, managed...)
-	if err != nil {
-		return err
-	}
+// synchronizeQuotas makes Kafka, which holds the existing quotas, hold those of the managed principals, and none for those
+// that are no user's.
+func (r *UserController) synchronizeQuotas(ctx context.Context, admin *Admin, cluster types.NamespacedName, byPrincipal map[string]*subject, managed []string, existing map[string]Quotas) error {
 	desired := make(map[string]Quotas, len(managed))
 	for _, principal := range managed {
 		desired[principal] = nil
@@ -475,69 +500,104 @@ func (r *UserController) synchronizeQuotas(ctx context.Context, admin *Admin, cl
 	return err
 }
 
+// ofPrincipals returns the bindings of the principals that are wanted, by principal.
+func ofPrincipals(bindings []Binding, wanted func(principal string) bool) map[string][]Binding {
+	out := map[string][]Binding{}
+	for _, b := range bindings {
+		if wanted(b.Principal) {
+			out[b.Principal] = append(out[b.Principal], b)
+		}
+	}
+	return out
+}
+
 // tally counts what became of the bindings that the user held and of those that it should hold.
-func (s *subject) tally(held, desired Bindings) {
+func (s *subject) tally(before []Binding, desired Bindings) {
 	refused := make(Bindings, len(s.refused))
 	for _, refusal := range s.refused {
 		refused[refusal.Binding] = struct{}{}
 	}
-	for b := range desired {
-		_, before := held[b]
-		if _, no := refused[b]; !before && !no {
-			s.created++
-		}
-	}
-	for b := range held {
+	held := make(Bindings, len(before))
+	for _, b := range before {
+		held[b] = struct{}{}
 		_, after := desired[b]
 		if _, no := refused[b]; !after && !no {
 			s.deleted++
 		}
 	}
+	for b := range desired {
+		_, had := held[b]
+		if _, no := refused[b]; !had && !no {
+			s.created++
+		}
+	}
 }
 
-// settle writes what a finished pass came to, and lets go of users whose deletion it completed.
-func (r *UserController) settle(ctx context.Context, subjects []*subject, existing map[string]Bindings) error {
-	return eachOf(ctx, subjects, func(ctx context.Context, s *subject) error {
-		if s.created+s.deleted > 0 {
-			r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "AccessChanged", "Synchronize",
-				"%d ACLs created, %d removed, %d refused for %s", s.created, s.deleted, len(s.refused), s.principal)
+// settle writes what finished passes came to, and takes it from unsettled. It leaves off as soon as there is something else
+// to look at: what Kafka allows does not wait for what is said of it, of thousands of KafkaUsers perhaps. But so many are
+// settled in any case that it comes to an end.
+func (r *UserController) settle(ctx context.Context, cluster types.NamespacedName, unsettled map[types.NamespacedName]settlement) error {
+	for keys := range slices.Chunk(slices.Collect(maps.Keys(unsettled)), settledAtLeast) {
+		group, together := errgroup.WithContext(ctx)
+		group.SetLimit(writesAtOnce)
+		for _, key := range keys {
+			one := unsettled[key]
+			group.Go(func() error { return r.settleOne(together, one) })
 		}
-		if s.quotasChanged {
-			r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "QuotasChanged", "Synchronize",
-				"quotas of %s: %s", s.principal, cmp.Or(s.decision.Quotas.String(), "none"))
+		if err := group.Wait(); err != nil {
+			return err
 		}
-		if s.user.DeletionTimestamp != nil && len(s.refused) == 0 && s.quotasRefused == nil {
-			if !controllerutil.ContainsFinalizer(s.user, Finalizer) {
-				return nil
-			}
-			err := r.setFinalizer(ctx, s, controllerutil.RemoveFinalizer)
-			if apierrors.IsConflict(err) {
-				r.backlog.add(clusterOf(s.user), client.ObjectKeyFromObject(s.user))
-				return nil
-			}
-			return client.IgnoreNotFound(err)
+		for _, key := range keys {
+			delete(unsettled, key)
 		}
-		want := metav1.Condition{Status: metav1.ConditionFalse, Reason: s.decision.Reason, Message: s.decision.Message}
-		if want.Reason == v1alpha1.ReasonReady {
-			want.Status = metav1.ConditionTrue
-		}
-		if len(s.refused) > 0 {
-			want = metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefusedByBroker,
-				Message: (&PartialError{s.refused}).Error()}
-		} else if s.quotasRefused != nil {
-			want = metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefusedByBroker, Message: fmt.Sprintf("quotas of %s: %v", s.principal, s.quotasRefused)}
-		}
-		acls := s.user.Status.ACLs
-		if s.decision.Managed {
-			count := int32(len(existing[s.principal]) + s.created - s.deleted)
-			acls = &count
-		} else if synced := meta.FindStatusCondition(s.user.Status.Conditions, v1alpha1.ConditionAccessSynced); s.decision.Undecided &&
-			synced != nil && (synced.Reason == v1alpha1.ReasonReady || synced.Reason == v1alpha1.ReasonPending) {
-			// The decision about the principal is a moment away and brings another status.
+		if r.backlog.waiting(cluster) {
 			return nil
 		}
-		return r.writeStatus(ctx, s.user, want, acls)
-	})
+	}
+	return nil
+}
+
+// settleOne writes what a pass came to for a user, or lets go of it if the pass completed its deletion.
+func (r *UserController) settleOne(ctx context.Context, s settlement) error {
+	if s.created+s.deleted > 0 {
+		r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "AccessChanged", "Synchronize",
+			"%d ACLs created, %d removed, %d refused for %s", s.created, s.deleted, len(s.refused), s.principal)
+	}
+	if s.quotasChanged {
+		r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "QuotasChanged", "Synchronize",
+			"quotas of %s: %s", s.principal, cmp.Or(s.decision.Quotas.String(), "none"))
+	}
+	if s.user.DeletionTimestamp != nil && len(s.refused) == 0 && s.quotasRefused == nil {
+		if !controllerutil.ContainsFinalizer(s.user, Finalizer) {
+			return nil
+		}
+		err := r.setFinalizer(ctx, s.subject, controllerutil.RemoveFinalizer)
+		if apierrors.IsConflict(err) {
+			r.backlog.add(clusterOf(s.user), client.ObjectKeyFromObject(s.user))
+			return nil
+		}
+		return client.IgnoreNotFound(err)
+	}
+	want := metav1.Condition{Status: metav1.ConditionFalse, Reason: s.decision.Reason, Message: s.decision.Message}
+	if want.Reason == v1alpha1.ReasonReady {
+		want.Status = metav1.ConditionTrue
+	}
+	if len(s.refused) > 0 {
+		want = metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefusedByBroker,
+			Message: (&PartialError{s.refused}).Error()}
+	} else if s.quotasRefused != nil {
+		want = metav1.Condition{Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonRefusedByBroker, Message: fmt.Sprintf("quotas of %s: %v", s.principal, s.quotasRefused)}
+	}
+	acls := s.user.Status.ACLs
+	if s.decision.Managed {
+		count := int32(s.held + s.created - s.deleted)
+		acls = &count
+	} else if synced := meta.FindStatusCondition(s.user.Status.Conditions, v1alpha1.ConditionAccessSynced); s.decision.Undecided &&
+		(synced == nil || synced.Reason == v1alpha1.ReasonReady || synced.Reason == v1alpha1.ReasonPending) {
+		// The decision about the principal is a moment away and brings another status.
+		return nil
+	}
+	return r.writeStatus(ctx, s.user, want, acls)
 }
 
 // report writes why a pass failed to the users whose declaration may not be in force because of it.

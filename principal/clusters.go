@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -20,9 +21,11 @@ import (
 	applymetav1 "k8s.io/client-go/applyconfigurations/meta/v1"
 	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
@@ -34,6 +37,9 @@ import (
 // batchDelay gathers changes of many users into one judgement of a cluster's ledger: the judgement is linear in the
 // ledger, and a thousand users are often created at once.
 const batchDelay = 200 * time.Millisecond
+
+// verdictsAtOnce bounds the concurrent writes of one judgement: what takes the time is the API server's answers.
+const verdictsAtOnce = 16
 
 // generationAnnotation carries the generation of the broker configuration on its ConfigMaps.
 const generationAnnotation = v1alpha1.AnnotationPrefix + "generation"
@@ -57,6 +63,45 @@ type Clusters struct {
 	TrustChanges []source.Source
 	// Now is the clock.
 	Now func() time.Time
+
+	rendering rendering
+}
+
+// rendering remembers when the broker configuration of each cluster was last rendered, and how long that took: of a ledger
+// with 10,000 KafkaUsers it is more than a megabyte, and while they come one after the other it would be made and written
+// again for each few of them.
+type rendering struct {
+	mu   sync.Mutex
+	last map[types.NamespacedName]rendered
+}
+
+type rendered struct {
+	at   time.Time
+	took time.Duration
+}
+
+// restFactor is how many times as long as the last rendering took a cluster is left alone: a tenth of the time goes into
+// it. maxRest is the longest rest; until a kubelet brings a changed ConfigMap to a broker it takes longer than that.
+const (
+	restFactor = 9
+	maxRest    = 10 * time.Second
+)
+
+// rest returns how long the rendering of a cluster has to wait.
+func (r *rendering) rest(cluster types.NamespacedName, now time.Time) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last := r.last[cluster]
+	return last.at.Add(min(restFactor*last.took, maxRest)).Sub(now)
+}
+
+func (r *rendering) done(cluster types.NamespacedName, begun, now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.last == nil {
+		r.last = map[types.NamespacedName]rendered{}
+	}
+	r.last[cluster] = rendered{now, now.Sub(begun)}
 }
 
 // SetupWithManager registers the controller.
@@ -69,15 +114,24 @@ func (r *Clusters) SetupWithManager(mgr ctrl.Manager) error {
 		return []reconcile.Request{{NamespacedName: types.NamespacedName{Namespace: ref.Namespace, Name: ref.Name}}}
 	}
 	building := ctrl.NewControllerManagedBy(mgr).Named("kafkacluster-principal").
-		For(&v1alpha1.KafkaCluster{}).
+		For(&v1alpha1.KafkaCluster{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&corev1.ConfigMap{}).
 		Watches(&v1alpha1.PrincipalMapping{}, batched(clusterOfMapping)).
-		Watches(&v1alpha1.KafkaUser{}, batched(clusterOfUser)).
+		Watches(&v1alpha1.KafkaUser{}, batched(clusterOfUser), builder.WithPredicates(predicate.Funcs{UpdateFunc: comesOrGoes})).
 		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfIssuer))
 	for _, changes := range r.TrustChanges {
 		building.WatchesRawSource(changes)
 	}
 	return building.Complete(r)
+}
+
+// comesOrGoes tells whether a change of a KafkaUser is one that the ledger looks at: whether it is there, and whose. What
+// else it declares is in its PrincipalMapping, or none of the ledger's business.
+func comesOrGoes(e event.UpdateEvent) bool {
+	before, after := e.ObjectOld.(*v1alpha1.KafkaUser), e.ObjectNew.(*v1alpha1.KafkaUser)
+	return before.UID != after.UID ||
+		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+		before.Spec.ClusterRef.In(before.Namespace) != after.Spec.ClusterRef.In(after.Namespace)
 }
 
 // batched enqueues after batchDelay; requests for one object in that time become one.
@@ -128,11 +182,16 @@ func (r *Clusters) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("judge ledger of kafkacluster %s: %w", req, err)
 	}
+	begun := r.Now()
+	if rest := r.rendering.rest(req.NamespacedName, begun); rest > 0 {
+		return ctrl.Result{RequeueAfter: rest}, nil
+	}
 	before := cluster.Status.BrokerConfigGeneration
 	want, err := r.render(ctx, &cluster, entries)
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("render broker configuration of kafkacluster %s: %w", req, err)
 	}
+	r.rendering.done(req.NamespacedName, begun, r.Now())
 	want.Type, want.ObservedGeneration, want.LastTransitionTime = v1alpha1.ConditionBrokerConfigRendered, cluster.Generation, metav1.NewTime(r.Now())
 	next, changed := condition.Next(cluster.Status.Conditions, want)
 	users, admin, config := int32(min(len(alive), 1<<30)), ForController(cluster.Namespace, cluster.Name), v1alpha1.BrokerConfigName(cluster.Name)
@@ -163,10 +222,11 @@ func (r *Clusters) usersOf(ctx context.Context, cluster *v1alpha1.KafkaCluster) 
 	return alive, nil
 }
 
-// judge writes the verdicts that changed and returns every subject in force.
+// judge writes the verdicts that changed and returns every subject in force. The mappings are the cache's own and must not
+// be changed.
 func (r *Clusters) judge(ctx context.Context, cluster *v1alpha1.KafkaCluster, alive map[types.NamespacedName]bool) ([]Entry, error) {
 	var list v1alpha1.PrincipalMappingList
-	if err := r.Client.List(ctx, &list, client.InNamespace(cluster.Namespace)); err != nil {
+	if err := r.Client.List(ctx, &list, client.InNamespace(cluster.Namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list principalmappings: %w", err)
 	}
 	mappings := slices.DeleteFunc(list.Items, func(m v1alpha1.PrincipalMapping) bool { return m.Spec.Cluster != cluster.Name })
@@ -179,16 +239,15 @@ func (r *Clusters) judge(ctx context.Context, cluster *v1alpha1.KafkaCluster, al
 		return alive[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}] && namespaces[o.Namespace] == o.NamespaceUID
 	})
 	var entries []Entry
-	var failed []error
+	var patches []*apply.PrincipalMappingApplyConfiguration
 	for i := range mappings {
-		m := &mappings[i]
-		v := verdicts[m.Name]
+		v := verdicts[mappings[i].Name]
 		entries = append(entries, v.Entries...)
-		if err := r.writeVerdict(ctx, m, v); err != nil {
-			failed = append(failed, err)
+		if patch := verdictPatch(&mappings[i], v, metav1.NewTime(r.Now())); patch != nil {
+			patches = append(patches, patch)
 		}
 	}
-	return entries, errors.Join(failed...)
+	return entries, r.writeVerdicts(ctx, patches)
 }
 
 func (r *Clusters) namespaceUIDs(ctx context.Context) (map[string]types.UID, error) {
@@ -203,25 +262,40 @@ func (r *Clusters) namespaceUIDs(ctx context.Context) (map[string]types.UID, err
 	return uids, nil
 }
 
-func (r *Clusters) writeVerdict(ctx context.Context, m *v1alpha1.PrincipalMapping, v Verdict) error {
+// verdictPatch is what to apply to the status of a mapping of which the ledger decided this; nil where it says so already.
+func verdictPatch(m *v1alpha1.PrincipalMapping, v Verdict, now metav1.Time) *apply.PrincipalMappingApplyConfiguration {
 	status := metav1.ConditionFalse
 	if v.Reason == v1alpha1.ReasonReady {
 		status = metav1.ConditionTrue
 	}
 	next, changed := condition.Next(m.Status.Conditions, metav1.Condition{
 		Type: v1alpha1.ConditionReady, Status: status, Reason: v.Reason, Message: v.Message,
-		ObservedGeneration: m.Generation, LastTransitionTime: metav1.NewTime(r.Now()),
+		ObservedGeneration: m.Generation, LastTransitionTime: now,
 	})
 	effective := int32(min(len(v.Entries), 1<<30))
 	if !changed && m.Status.Effective == effective && slices.Equal(m.Status.PendingSubjects, v.Pending) {
 		return nil
 	}
-	patch := apply.PrincipalMapping(m.Name, m.Namespace).WithStatus(apply.PrincipalMappingStatus().
+	return apply.PrincipalMapping(m.Name, m.Namespace).WithStatus(apply.PrincipalMappingStatus().
 		WithEffective(effective).WithPendingSubjects(v.Pending...).WithConditions(next))
-	if err := r.Client.Status().Apply(ctx, patch, fieldOwner, client.ForceOwnership); client.IgnoreNotFound(err) != nil {
-		return fmt.Errorf("write status of principalmapping %s/%s: %w", m.Namespace, m.Name, err)
+}
+
+// writeVerdicts writes a few at a time. One that cannot be written does not hold up the others.
+func (r *Clusters) writeVerdicts(ctx context.Context, patches []*apply.PrincipalMappingApplyConfiguration) error {
+	failed := make([]error, len(patches))
+	var writers sync.WaitGroup
+	places := make(chan struct{}, verdictsAtOnce)
+	for i, patch := range patches {
+		places <- struct{}{}
+		writers.Go(func() {
+			defer func() { <-places }()
+			if err := r.Client.Status().Apply(ctx, patch, fieldOwner, client.ForceOwnership); client.IgnoreNotFound(err) != nil {
+				failed[i] = fmt.Errorf("write status of principalmapping %s/%s: %w", *patch.Namespace, *patch.Name, err)
+			}
+		})
 	}
-	return nil
+	writers.Wait()
+	return errors.Join(failed...)
 }
 
 // render writes the broker ConfigMaps where their content changed, and sets the generation in the cluster's status. Where the client CA cannot be had, the last one stays.

@@ -17,9 +17,11 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	apply "github.com/signet-kafka/signet/api/applyconfiguration/api/v1alpha1"
@@ -46,16 +48,18 @@ type Users struct {
 
 // SetupWithManager registers the controller.
 func (r *Users) SetupWithManager(mgr ctrl.Manager) error {
+	// Their status is none of a KafkaUser's record, and each change of one asks for all KafkaUsers of it.
+	declared := builder.WithPredicates(predicate.GenerationChangedPredicate{})
 	return ctrl.NewControllerManagedBy(mgr).Named("kafkauser-principal").
 		For(&v1alpha1.KafkaUser{}).
 		Watches(&v1alpha1.PrincipalMapping{}, handler.EnqueueRequestsFromMapFunc(ownerOf)).
 		Watches(&v1alpha1.KafkaCluster{}, handler.EnqueueRequestsFromMapFunc(r.usersWhere(func(user *v1alpha1.KafkaUser, o client.Object) bool {
 			return user.Spec.ClusterRef.In(user.Namespace) == v1alpha1.ClusterReference{Name: o.GetName(), Namespace: o.GetNamespace()}
-		}))).
+		})), declared).
 		Watches(&corev1.Namespace{}, handler.EnqueueRequestsFromMapFunc(r.usersWhere(func(user *v1alpha1.KafkaUser, o client.Object) bool {
 			return user.Namespace == o.GetName()
 		}))).
-		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.usersWhere(func(*v1alpha1.KafkaUser, client.Object) bool { return true }))).
+		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.usersWhere(func(*v1alpha1.KafkaUser, client.Object) bool { return true })), declared).
 		WithOptions(controller.Options{MaxConcurrentReconciles: usersAtOnce}).
 		Complete(r)
 }
@@ -101,6 +105,11 @@ func (r *Users) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, e
 		return ctrl.Result{}, fmt.Errorf("record kafkauser %s: %w", req, err)
 	}
 	want.Type, want.ObservedGeneration, want.LastTransitionTime = v1alpha1.ConditionMappingRecorded, user.Generation, metav1.NewTime(r.Now())
+	if _, decided := condition.Of(user.Status.Conditions, want.Type, user.Generation); !decided && want.Reason == v1alpha1.ReasonPending {
+		// Without a condition of this generation nobody takes the principal for decided, and the decision is a moment away:
+		// it would be a write more for each new KafkaUser, and every write has the others look at it again.
+		return ctrl.Result{}, nil
+	}
 	next, changed := condition.Next(user.Status.Conditions, want)
 	if !changed && user.Status.Principal == name && user.Status.Subject == subject {
 		return ctrl.Result{}, nil

@@ -241,3 +241,38 @@ func TestReservedMessage(t *testing.T) {
 		}
 	}
 }
+
+// TestRecordingIsOneWriteOfTheKafkaUser holds that a KafkaUser is written once when it comes, by its decision, and that a
+// decision that is taken back is not left standing.
+func TestRecordingIsOneWriteOfTheKafkaUser(t *testing.T) {
+	cluster := kafka()
+	cluster.Spec.NamespaceSelector = metav1.LabelSelector{}
+	w := newUsersWorld(t, cluster, meshIssuer.DeepCopy())
+	if err := w.c.Create(t.Context(), user("shop", "orders")); err != nil {
+		t.Fatal(err)
+	}
+	version := w.user().ResourceVersion
+	look := func() {
+		t.Helper()
+		if _, err := w.users.Reconcile(t.Context(), ctrl.Request{NamespacedName: client.ObjectKey{Namespace: "shop", Name: "orders"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	look() // records it
+	look() // finds no decision
+	if u := w.user(); u.ResourceVersion != version {
+		t.Errorf("written before the decision: %+v", u.Status)
+	}
+	w.pass()
+	if u := w.user(); !meta.IsStatusConditionTrue(u.Status.Conditions, v1alpha1.ConditionMappingRecorded) || u.Status.Principal != "User:shop.orders" {
+		t.Errorf("after the decision: %+v", u.Status)
+	}
+	mapping := &v1alpha1.PrincipalMapping{ObjectMeta: metav1.ObjectMeta{Namespace: "kafka", Name: "shop.orders"}}
+	if err := w.c.Delete(t.Context(), mapping); err != nil {
+		t.Fatal(err)
+	}
+	look()
+	if c := meta.FindStatusCondition(w.user().Status.Conditions, v1alpha1.ConditionMappingRecorded); c.Status != metav1.ConditionFalse || c.Reason != v1alpha1.ReasonPending {
+		t.Errorf("while an administrator's release is judged: %s %s", c.Status, c.Reason)
+	}
+}

@@ -20,8 +20,9 @@ import (
 
 const fieldOwner = client.FieldOwner("signet-readiness")
 
-// usersAtOnce is how many KafkaUsers are summed up at once; each is one write at most.
-const usersAtOnce = 8
+// usersAtOnce is how many KafkaUsers are summed up at once; each is one write at most. It is few: where thousands come at
+// once, what is summed up a moment later is summed up once for several changes, and leaves the API server to those.
+const usersAtOnce = 2
 
 // Users keeps the Ready condition of KafkaUsers.
 type Users struct {

@@ -4,6 +4,7 @@
 package kafkatest
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -12,19 +13,29 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
-	"testing"
 	"time"
 )
 
+// T is what brokers and their CA use of *testing.T. It is an interface so that benchmarks, which are none, can have them too.
+type T interface {
+	// Helper, Fatal, Fatalf, TempDir, Cleanup and Context are those of *testing.T: Fatal and Fatalf do not return.
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+	TempDir() string
+	Cleanup(f func())
+	Context() context.Context
+}
+
 // Authority is a CA of brokers and of their clients.
 type Authority struct {
-	t    *testing.T
+	t    T
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
 }
 
 // NewAuthority makes a CA with a key of its own.
-func NewAuthority(t *testing.T) *Authority {
+func NewAuthority(t T) *Authority {
 	t.Helper()
 	a := &Authority{t: t}
 	a.cert, a.key = a.Sign(&x509.Certificate{Subject: pkix.Name{CommonName: "test"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign})

@@ -5,6 +5,7 @@ package kafkatest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -17,13 +18,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"testing"
 	"time"
 )
 
 // Broker is a real Kafka in KRaft's combined mode.
 type Broker struct {
-	t    *testing.T
+	t    T
 	libs string
 	jars []string
 	// Dir has the broker's files.
@@ -45,6 +45,8 @@ type Options struct {
 	Signet bool
 	// Jars are put on the class path.
 	Jars []string
+	// Libs is the directory with Kafka's jars; "" for the environment's SIGNET_KAFKA_LIBS.
+	Libs string
 	// ClientCAs (PEM) are trusted for clients beside the authority.
 	ClientCAs []byte
 }
@@ -90,9 +92,9 @@ super.users=User:broker;User:signet:kafka.kafka
 `
 
 // Start starts a broker that trusts the authority, and ends it with the test.
-func Start(t *testing.T, a *Authority, o Options) *Broker {
+func Start(t T, a *Authority, o Options) *Broker {
 	t.Helper()
-	libs := os.Getenv("SIGNET_KAFKA_LIBS")
+	libs := cmp.Or(o.Libs, os.Getenv("SIGNET_KAFKA_LIBS"))
 	if libs == "" {
 		t.Fatal("SIGNET_KAFKA_LIBS must name the directory with Kafka's jars")
 	}
@@ -200,7 +202,7 @@ func (b *Broker) Kill() {
 	b.command = nil
 }
 
-func freePorts(t *testing.T, count int) []int {
+func freePorts(t T, count int) []int {
 	t.Helper()
 	var ports []int
 	var listeners []net.Listener

@@ -5,8 +5,8 @@
 // measured in turn with it, so that the machine's own speed cancels out: `make bench` is this command.
 //
 // One line each: bench NAME value=V unit=U baseline=B ratio=R target=T ok|short. value and baseline are medians, or of what
-// is done once a measurement and its stated bound. The benchmarks podcertificates, mutate-api, mutate-users-10000 and
-// users-10000 start an API server, and take minutes.
+// is done once a measurement and its stated bound. The benchmarks podcertificates, mutate-api, mutate-users-10000,
+// users-10000 and acl start an API server, the last one also a Kafka broker, and take minutes.
 package main
 
 import (
@@ -39,11 +39,16 @@ type pair struct {
 func main() {
 	only := flag.String("run", "", "run the benchmarks whose name contains this")
 	rounds := flag.Int("rounds", 5, "how often subject and baseline are measured, in turn")
-	users := flag.Int("users", 10_000, "KafkaUsers of the benchmarks users-10000 and mutate-users-10000")
+	users := flag.Int("users", 10_000, "KafkaUsers of the benchmarks users-10000, mutate-users-10000 and, the smaller one a tenth of it, acl-first-pass")
 	testing.Init()
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx, *only, *rounds, *users)
+	var err error
+	if flag.Arg(0) == accessMode {
+		err = runAccessControllers(ctx, flag.Args()[1:])
+	} else {
+		err = run(ctx, *only, *rounds, *users)
+	}
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -92,12 +97,13 @@ func run(ctx context.Context, only string, rounds, users int) error {
 	if err != nil {
 		return err
 	}
-	people := population(users)
+	people, acls := population(users), accessPopulation{few: max(users/10, 1), all: users}
 	for _, h := range []heavy{
 		{[]string{podCertificates, podCertificatesVersusCertManager}, measurePodCertificates},
 		{apiNames(), measureAdmission},
 		{[]string{people.webhookMemory()}, people.measureWebhookMemory},
 		{[]string{people.memory(), people.calls()}, people.measure},
+		{acls.names(), acls.measureAccess},
 	} {
 		if slices.ContainsFunc(h.names, func(name string) bool { return strings.Contains(name, only) }) {
 			ran = true
