@@ -278,7 +278,7 @@ func (a *Admin) Brokers(ctx context.Context) (Brokers, error) {
 }
 
 // Authorized tells whether this connection may administer: whether the brokers have an authorizer, and whether it lets
-// this connection's principal describe and alter the cluster (KIP-430). The principal named here owns nothing.
+// this connection's principal describe and alter the cluster (KIP-430). principal is that one, for errors.
 func (a *Admin) Authorized(ctx context.Context, principal string) error {
 	if _, err := a.describe(ctx, &principal); err != nil {
 		return err

@@ -80,6 +80,8 @@ func SelectListener(cluster *v1alpha1.KafkaCluster, name string) (v1alpha1.Liste
 		return v1alpha1.Listener{}, fmt.Errorf("%s has no listener with scope External; it has %s: choose one with --listener if this client reaches it", where, strings.Join(have, ", "))
 	case !found:
 		return v1alpha1.Listener{}, fmt.Errorf("%s has no listener %s; it has %s", where, name, strings.Join(have, ", "))
+	case !listener.ForClients():
+		return v1alpha1.Listener{}, fmt.Errorf("%s: listener %s is for Signet's own connection (authentication %s), so that there are no credentials for it", where, listener.Name, listener.Authentication)
 	case listener.Authentication == v1alpha1.AuthenticationNone:
 		return v1alpha1.Listener{}, fmt.Errorf("%s: listener %s identifies nobody (authentication None), so that there are no credentials for it", where, listener.Name)
 	}

@@ -21,7 +21,8 @@ type ListenerApplyConfiguration struct {
 	// Scope says for whom the listener is: Cluster (pods) or External (outside Kubernetes). Pods have files for both:
 	// client.properties and its like are those of Cluster, else of External; client-external.properties those of External.
 	Scope *apiv1alpha1.ListenerScope `json:"scope,omitempty"`
-	// Authentication says how the listener identifies clients: MTLS (default) or None.
+	// Authentication says how the listener identifies clients: MTLS (default), SASL (over TLS), SASLPlaintext (SASL without
+	// TLS) or None. KafkaUsers have files for MTLS and None; SASL is for Signet's own connection (spec.admin.sasl).
 	Authentication *apiv1alpha1.ListenerAuthentication `json:"authentication,omitempty"`
 	// ServerCA names the certificates that clients must trust to reach this listener; default: the certificates of the
 	// client certificates' own issuer (the mesh root), for brokers whose certificate the mesh signed. The Secret or
