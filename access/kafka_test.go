@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -47,7 +48,7 @@ func controllerTLS(t *testing.T, a *kafkatest.Authority) *tls.Config {
 	return clientOf(t, a, principal.ControllerSubject(newCluster(v1alpha1.ClusterPolicy{})))
 }
 
-// wipe empties a broker of ACLs and of topics.
+// wipe empties a broker of ACLs, of quotas and of topics.
 func wipe(t *testing.T, h *harness) {
 	t.Helper()
 	bindings, err := h.admin().Describe(h.ctx)
@@ -63,6 +64,19 @@ func wipe(t *testing.T, h *harness) {
 	for _, principal := range slices.Collect(maps.Keys(principalsOf(bindings))) {
 		h.wantHeld(principal, nil)
 	}
+	h.eventually(func() bool {
+		quotas := map[string]Quotas{}
+		h.must(h.admin().describeQuotas(h.ctx, kadm.DescribeClientQuotaComponent{Type: quotaUser, MatchType: kmsg.QuotasMatchTypeAny}, quotas))
+		var changes []QuotaChange
+		for principal, held := range quotas {
+			changes = append(changes, QuotaChange{Principal: principal, Remove: slices.Collect(maps.Keys(held))})
+		}
+		if len(changes) > 0 {
+			_, err := h.admin().AlterQuotas(h.ctx, changes)
+			h.must(err)
+		}
+		return len(changes) == 0
+	})
 }
 
 func principalsOf(bindings []Binding) map[string]Bindings {
