@@ -106,6 +106,7 @@ func TestKafka(t *testing.T) {
 		}
 	})
 	t.Run("UnknownTopicConfig", func(t *testing.T) { unknownTopicConfig(t, with(t)) })
+	t.Run("TopicConfigAsKafkaWritesIt", func(t *testing.T) { topicConfigAsKafkaWritesIt(t, with(t)) })
 	t.Run("OneRefusedAmongMany", func(t *testing.T) { oneRefused(t, with(t)) })
 	t.Run("ThousandsOfACLs", func(t *testing.T) { thousands(t, with(t)) })
 	t.Run("Streams", func(t *testing.T) { streams(t, with(t), a, b) })
@@ -179,6 +180,49 @@ func unknownTopicConfig(t *testing.T, h *harness) {
 	refused()
 	if actual, err := h.admin().Topic(h.ctx, "shop-orders"); err != nil || len(actual.Config) != 0 {
 		t.Errorf("half of a configuration was applied: %+v, %v", actual, err)
+	}
+}
+
+// topicConfigAsKafkaWritesIt holds that values which Kafka writes in another way than they are declared are set once: no look
+// at the topic afterwards changes anything, which the event of each change would show.
+func topicConfigAsKafkaWritesIt(t *testing.T, h *harness) {
+	declared := map[string]string{
+		"cleanup.policy": "compact , delete", "retention.ms": " 060000", "min.cleanable.dirty.ratio": "0.50",
+		"preallocate": "TRUE", "compression.type": " lz4 ", "min.insync.replicas": "+1",
+	}
+	topic := newTopic(func(k *v1alpha1.KafkaTopic) { k.Spec.Config = declared })
+	h.must(h.api.Create(h.ctx, topic))
+	settles := func() {
+		t.Helper()
+		if c := h.topic(topic); c.Status != metav1.ConditionTrue {
+			t.Fatalf("%s: %s", c.Reason, c.Message)
+		}
+		h.eventually(func() bool {
+			actual, err := h.admin().Topic(h.ctx, "shop-orders")
+			h.must(err)
+			return len(actual.Config) == len(declared)
+		})
+		h.drain()
+		for range 3 {
+			h.topic(topic)
+		}
+		if events := h.drain(); events != "" {
+			t.Errorf("looks at a topic that is as declared changed it: %s", events)
+		}
+	}
+	settles()
+	actual, err := h.admin().Topic(h.ctx, "shop-orders")
+	h.must(err)
+	t.Logf("%v", actual.Config)
+	if actual.Config["cleanup.policy"] == declared["cleanup.policy"] {
+		t.Error("the broker keeps the blanks of a list: this test shows nothing")
+	}
+	declared["cleanup.policy"], declared["retention.ms"] = "delete", "61000"
+	topic.Spec.Config, topic.Generation = declared, 2
+	h.must(h.api.Update(h.ctx, topic))
+	settles()
+	if actual, err := h.admin().Topic(h.ctx, "shop-orders"); err != nil || actual.Config["cleanup.policy"] != "delete" || actual.Config["retention.ms"] != "61000" {
+		t.Errorf("%+v, %v", actual, err)
 	}
 }
 
