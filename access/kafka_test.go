@@ -107,6 +107,8 @@ func TestKafka(t *testing.T) {
 	})
 	t.Run("UnknownTopicConfig", func(t *testing.T) { unknownTopicConfig(t, with(t)) })
 	t.Run("TopicConfigAsKafkaWritesIt", func(t *testing.T) { topicConfigAsKafkaWritesIt(t, with(t)) })
+	t.Run("EveryCombination", func(t *testing.T) { everyCombination(t, with(t)) })
+	t.Run("Behaviour", func(t *testing.T) { behaviour(t, with(t), a, b) })
 	t.Run("OneRefusedAmongMany", func(t *testing.T) { oneRefused(t, with(t)) })
 	t.Run("ThousandsOfACLs", func(t *testing.T) { thousands(t, with(t)) })
 	t.Run("Streams", func(t *testing.T) { streams(t, with(t), a, b) })
