@@ -41,6 +41,8 @@ var scenarios = map[string]func(*testing.T, *harness){
 	"TwoSignets":                        twoSignets,
 	"FollowsTheModel":                   followsTheModel,
 	"Reachable":                         reachable,
+	"LongestNames":                      longestNames,
+	"EditedByHandMeanwhile":             editedByHandMeanwhile,
 	"TopicLifecycle":                    topicLifecycle,
 	"TopicDeletion":                     topicDeletion,
 	"TopicConflict":                     topicConflict,
@@ -917,6 +919,88 @@ func topicLifecycle(t *testing.T, h *harness) {
 	if actual, err := h.admin().Topic(h.ctx, "bank-ledger"); err != nil || actual != nil {
 		t.Errorf("another namespace's topic was created: %+v, %v", actual, err)
 	}
+}
+
+// longestNames holds that names as long as Kafka takes them work, by name and by prefix.
+func longestNames(t *testing.T, h *harness) {
+	const longest = 249
+	topicName := "shop-" + strings.Repeat("x", longest-len("shop-"))
+	prefix := "shop-" + strings.Repeat("y", longest-len("shop-")-1)
+	group := strings.Repeat("g", 254)
+	user := h.user("shop", "long", v1alpha1.KafkaUserSpec{
+		Consume: []string{topicName, prefix + "*"}, Produce: []string{topicName}, Admin: []string{topicName, prefix + "*"}, ConsumerGroups: []string{group + "g", group + "*"},
+	})
+	h.pass()
+	h.wantSynced(user)
+	topic := newTopic(func(k *v1alpha1.KafkaTopic) {
+		k.Name, k.Spec.Topic, k.Spec.DeletionPolicy = "long", topicName, v1alpha1.DeletionDelete
+	})
+	h.must(h.api.Create(h.ctx, topic))
+	if c := h.topic(topic); c.Status != metav1.ConditionTrue || topic.Status.Topic != topicName {
+		t.Errorf("a topic of %d characters: %s: %s", len(topicName), c.Reason, c.Message)
+	}
+	h.must(h.api.Delete(h.ctx, topic))
+	if h.topic(topic); !h.gone(topic) {
+		t.Error("the KafkaTopic is still there")
+	}
+	if h.real { // the API server refuses these; whatever comes past it is Kafka's to refuse, and half of nothing is made
+		for _, name := range []string{topicName + "x", "shop-a/b", "shop- "} {
+			illegal := newTopic(func(k *v1alpha1.KafkaTopic) { k.Name, k.Spec.Topic = "illegal", name })
+			h.must(h.api.Create(h.ctx, illegal))
+			if c := h.topic(illegal); c.Reason != v1alpha1.ReasonRefusedByBroker || !strings.Contains(c.Message, "INVALID_TOPIC_EXCEPTION") {
+				t.Errorf("topic %q: %s: %s", name, c.Reason, c.Message)
+			}
+			h.must(h.api.Delete(h.ctx, illegal))
+		}
+	}
+	h.delete(user)
+	h.wantHeld("User:shop.long", nil)
+}
+
+// editedByHandMeanwhile has somebody create and delete ACLs, of a managed principal and of another, while passes are under way.
+// What is declared is there in the end and nothing else, and what is the other's is as it was made.
+func editedByHandMeanwhile(t *testing.T, h *harness) {
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(user)
+	const other = "User:by.hand"
+	admin, stop, edited := h.admin(), make(chan struct{}), make(chan error)
+	go func() {
+		var err error
+		for err == nil {
+			select {
+			case <-stop:
+				edited <- admin.Apply(h.ctx, Change{Create: handMade(other)})
+				return
+			default:
+			}
+			mine, others := handMade("User:shop.orders"), handMade(other)
+			for i := range mine {
+				if err == nil {
+					err = admin.Apply(h.ctx, Change{Create: []Binding{mine[i], others[i]}})
+				}
+			}
+			held, failure := admin.Describe(h.ctx, "User:shop.orders")
+			if err == nil {
+				err = failure
+			}
+			if err == nil && len(held) > 2 {
+				err = admin.Apply(h.ctx, Change{Delete: exactly(append(held[:2], others[0]))})
+			}
+		}
+		<-stop
+		edited <- err
+	}()
+	for i := range 20 {
+		h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Consume = []string{"payments", fmt.Sprintf("topic-%d", i%3)} })
+		h.fullPass()
+	}
+	close(stop)
+	h.must(<-edited)
+	h.now = h.now.Add(2 * settling)
+	h.fullPass()
+	h.wantSynced(user)
+	h.wantHeld(other, handMade(other))
 }
 
 func topicDeletion(t *testing.T, h *harness) {
