@@ -154,7 +154,7 @@ func RequestName(certificate string, revision int) string {
 	return certificate + "-" + strconv.Itoa(revision)
 }
 
-// ErrNoListener: every listener of the KafkaCluster is for Signet's own connection.
+// ErrNoListener says that every listener of a KafkaCluster is for Signet's own connection.
 var ErrNoListener = errors.New("the KafkaCluster has no listener for KafkaUsers: one with authentication MTLS")
 
 // ClientListener returns the listener for a KafkaUser's pods: the cluster's own for pods, else the external one.
