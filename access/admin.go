@@ -282,7 +282,7 @@ func (a *Admin) Brokers(ctx context.Context) (Brokers, error) {
 }
 
 // Authorized tells whether this connection may administer: whether the brokers have an authorizer, and whether it lets
-// this connection's principal describe and alter the cluster (KIP-430). The principal named here owns nothing.
+// this connection's principal describe and alter the cluster (KIP-430). principal is that one, for errors.
 func (a *Admin) Authorized(ctx context.Context, principal string) error {
 	if _, err := a.describe(ctx, &principal); err != nil {
 		return err
@@ -416,23 +416,36 @@ func (a *Admin) Topic(ctx context.Context, name string) (*Topic, error) {
 		return nil, classify(a.cluster, fmt.Errorf("describe topic %s: %w", name, err))
 	}
 	partitions := response.Topics[0].Partitions
-	topic := &Topic{Partitions: int32(len(partitions)), Config: map[string]string{}}
+	topic := &Topic{Partitions: int32(len(partitions)), Config: map[string]string{}, ConfigTypes: map[string]kmsg.ConfigType{}}
 	for _, p := range partitions {
 		if p.Partition == 0 {
 			topic.ReplicationFactor = int32(len(p.Replicas))
 		}
 	}
-	configs, err := a.kadm.DescribeTopicConfigs(ctx, name)
+	// Not kadm's DescribeTopicConfigs, which leaves out the types.
+	resource := kmsg.NewDescribeConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName = kmsg.ConfigResourceTypeTopic, name
+	configs := kmsg.NewPtrDescribeConfigsRequest()
+	configs.Resources = []kmsg.DescribeConfigsRequestResource{resource}
+	described, err := configs.RequestWith(ctx, a.kafka)
 	if err != nil {
 		return nil, classify(a.cluster, fmt.Errorf("describe configuration of topic %s: %w", name, err))
 	}
-	for _, resource := range configs {
-		if resource.Err != nil {
-			return nil, a.topicError("describe configuration of", name, resource.Err, resource.ErrMessage)
+	for _, resource := range described.Resources {
+		if err := kerr.ErrorForCode(resource.ErrorCode); err != nil {
+			message := ""
+			if resource.ErrorMessage != nil {
+				message = *resource.ErrorMessage
+			}
+			return nil, a.topicError("describe configuration of", name, err, message)
 		}
 		for _, c := range resource.Configs {
+			topic.ConfigTypes[c.Name] = c.ConfigType
 			if c.Source == kmsg.ConfigSourceDynamicTopicConfig {
-				topic.Config[c.Key] = c.MaybeValue()
+				topic.Config[c.Name] = ""
+				if c.Value != nil {
+					topic.Config[c.Name] = *c.Value
+				}
 			}
 		}
 	}

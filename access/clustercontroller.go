@@ -4,6 +4,7 @@
 package access
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -17,19 +18,19 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	apply "github.com/signet-kafka/signet/api/applyconfiguration/api/v1alpha1"
 	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/internal/condition"
-	"github.com/signet-kafka/signet/principal"
 )
 
 // clusterFieldOwner differs from that of the other controllers of this package only to tell who wrote what.
 const clusterFieldOwner = client.FieldOwner("signet-access-cluster")
 
 // ClusterController asks each KafkaCluster's brokers, again and again, whether they answer and whether Signet may
-// administer them. It writes the condition Reachable and status.brokers; the other controllers take a cluster that
-// became reachable as the sign to try again.
+// administer them. It writes the condition Reachable and status.brokers, and, where only a token says whom brokers take
+// Signet for, status.adminPrincipal; the other controllers take a cluster that became reachable as the sign to try again.
 type ClusterController struct {
 	// Client reads from the cache and writes to the API server.
 	Client client.Client
@@ -37,6 +38,8 @@ type ClusterController struct {
 	Connections *Connections
 	// Events gets one event whenever Reachable changes.
 	Events events.EventRecorder
+	// Changes ask for a cluster when what Signet authenticates with there may have changed.
+	Changes []source.Source
 	// Period between two questions to a cluster that answers.
 	Period time.Duration
 	// Now is the clock.
@@ -45,10 +48,13 @@ type ClusterController struct {
 
 // SetupWithManager registers the controller.
 func (r *ClusterController) SetupWithManager(mgr ctrl.Manager) error {
-	return ctrl.NewControllerManagedBy(mgr).Named("kafkacluster-access").
+	building := ctrl.NewControllerManagedBy(mgr).Named("kafkacluster-access").
 		For(&v1alpha1.KafkaCluster{}, builder.WithPredicates(predicate.Or(predicate.GenerationChangedPredicate{}, predicate.AnnotationChangedPredicate{}))).
-		WithOptions(controller.Options{MaxConcurrentReconciles: clustersAtOnce}).
-		Complete(r)
+		WithOptions(controller.Options{MaxConcurrentReconciles: clustersAtOnce})
+	for _, changes := range r.Changes {
+		building.WatchesRawSource(changes)
+	}
+	return building.Complete(r)
 }
 
 // Reconcile asks one KafkaCluster.
@@ -60,7 +66,7 @@ func (r *ClusterController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		}
 		return ctrl.Result{}, client.IgnoreNotFound(err)
 	}
-	brokers, failure := r.ask(ctx, &cluster)
+	brokers, user, failure := r.ask(ctx, &cluster)
 	if ctx.Err() != nil {
 		return ctrl.Result{}, ctx.Err()
 	}
@@ -77,11 +83,18 @@ func (r *ClusterController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		wait = retryAfter(before, now)
 	}
 	next, changed := condition.Next(cluster.Status.Conditions, want)
+	status := apply.KafkaClusterStatus().WithBrokers(int32(brokers.Answered)).WithConditions(next)
+	if sasl := cluster.Spec.Admin.SASL; sasl != nil && !sasl.Mechanism.IsSCRAM() {
+		if user == "" && failure != nil {
+			user = cluster.Status.AdminPrincipal // what it was
+		}
+		changed = changed || user != cluster.Status.AdminPrincipal
+		status.WithAdminPrincipal(user)
+	}
 	if !changed && cluster.Status.Brokers == int32(brokers.Answered) {
 		return ctrl.Result{RequeueAfter: wait}, nil
 	}
-	patch := apply.KafkaCluster(cluster.Name, cluster.Namespace).WithUID(cluster.UID).
-		WithStatus(apply.KafkaClusterStatus().WithBrokers(int32(brokers.Answered)).WithConditions(next))
+	patch := apply.KafkaCluster(cluster.Name, cluster.Namespace).WithUID(cluster.UID).WithStatus(status)
 	if err := r.Client.Status().Apply(ctx, patch, clusterFieldOwner, client.ForceOwnership); ignoreGone(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("write status of kafkacluster %s: %w", req, err)
 	}
@@ -94,22 +107,27 @@ func (r *ClusterController) Reconcile(ctx context.Context, req ctrl.Request) (ct
 	return ctrl.Result{RequeueAfter: wait}, nil
 }
 
-func (r *ClusterController) ask(ctx context.Context, cluster *v1alpha1.KafkaCluster) (Brokers, error) {
+// ask returns the brokers and, if it is known, whom they take Signet for.
+func (r *ClusterController) ask(ctx context.Context, cluster *v1alpha1.KafkaCluster) (Brokers, string, error) {
 	if _, err := cluster.Admits(nil); err != nil {
-		return Brokers{}, &InvalidClusterError{err}
+		return Brokers{}, "", &InvalidClusterError{err}
+	}
+	user, err := r.Connections.Login(ctx, cluster)
+	if err != nil {
+		return Brokers{}, "", err
 	}
 	admin, err := r.Connections.Admin(cluster)
 	if err != nil {
-		return Brokers{}, err
+		return Brokers{}, user, err
 	}
 	brokers, err := admin.Brokers(ctx)
 	if err != nil {
-		return brokers, err
+		return brokers, user, err
 	}
-	if err := admin.Authorized(ctx, principal.ForController(cluster.Namespace, cluster.Name)); err != nil {
-		return brokers, err
+	if err := admin.Authorized(ctx, cmp.Or(user, "User:(of Signet's token)")); err != nil {
+		return brokers, user, err
 	}
-	return brokers, r.Connections.Claim(ctx, cluster)
+	return brokers, user, r.Connections.Claim(ctx, cluster)
 }
 
 // retryAfter is how long to wait after a failure: half of the time that the condition is not True by now, from two

@@ -6,6 +6,7 @@ package access
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -16,13 +17,14 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/principal"
 )
 
 // AdminTLS gives Signet its own identity towards a KafkaCluster.
 type AdminTLS interface {
-	// TLSConfig returns what the admin connection presents and trusts. It is asked for every connection to a broker, so
-	// that a renewed certificate or a new root counts from the next connection on; it should answer from memory. A
-	// missing ServerName is filled in.
+	// TLSConfig returns what the admin connection presents and trusts; with SASL it presents nothing. It is asked for every
+	// connection to a broker, so that a renewed certificate or a new root counts from the next connection on; it should
+	// answer from memory. A missing ServerName is filled in.
 	TLSConfig(ctx context.Context, cluster *v1alpha1.KafkaCluster) (*tls.Config, error)
 }
 
@@ -36,6 +38,10 @@ const (
 
 // Connections keeps one connection for each KafkaCluster. It is safe for concurrent use.
 type Connections struct {
+	// SASL has the credentials of KafkaClusters whose spec.admin has sasl; nil where none may. It is set before the first
+	// use.
+	SASL AdminSASL
+
 	identity AdminTLS
 	// kubernetes is the UID of this Kubernetes cluster's namespace kube-system.
 	kubernetes string
@@ -49,6 +55,8 @@ type connection struct {
 	uid        types.UID
 	generation int64
 	admin      *Admin
+	// login is nil where Signet presents a certificate.
+	login *login
 }
 
 // NewConnections returns an empty set of connections that take their identity from the given source. kubernetes is by what
@@ -72,26 +80,77 @@ func (c *Connections) Admin(cluster *v1alpha1.KafkaCluster) (*Admin, error) {
 	if !ok {
 		return nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: spec.admin.listener %q is none of spec.listeners", key, cluster.Spec.Admin.Listener)}
 	}
-	kafka, err := kgo.NewClient(
+	open := &connection{uid: cluster.UID, generation: cluster.Generation}
+	var options []kgo.Opt
+	if cluster.Spec.Admin.SASL != nil {
+		if c.SASL == nil {
+			return nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: spec.admin.sasl: %w", key, errNoSASL)}
+		}
+		open.login = newLogin(key.String(), cluster.DeepCopy(), c.SASL)
+		options = append(options, open.login.option())
+	}
+	kafka, err := kgo.NewClient(append(options,
 		kgo.SeedBrokers(listener.BootstrapServers...),
 		kgo.ClientID("signet"),
-		kgo.Dialer(dialer{c.identity, cluster.DeepCopy()}.dial),
+		kgo.Dialer(dialer{c.identity, cluster.DeepCopy(), listener.Authentication == v1alpha1.AuthenticationSASLPlaintext}.dial),
 		kgo.ConnIdleTimeout(idleTimeout),
 		kgo.RequestRetries(2),
 		kgo.RetryTimeout(retryTimeout),
 		kgo.RequestTimeoutOverhead(dialTimeout),
 		kgo.MetadataMinAge(time.Second),
-	)
+	)...)
 	if err != nil {
 		return nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: make admin client: %w", key, err)}
 	}
 	if old != nil {
 		old.admin.close()
 	}
-	admin := NewAdmin(key.String(), kafka)
-	c.open[key] = &connection{cluster.UID, cluster.Generation, admin}
-	return admin, nil
+	open.admin = NewAdmin(key.String(), kafka)
+	c.open[key] = open
+	return open.admin, nil
 }
+
+// Login looks whether there are credentials for a cluster, makes the connection to it anew if they are others than it was
+// opened with, and returns whom brokers take Signet for: "" if only they know. Without SASL that is always the certificate's
+// principal. Its errors are *CredentialsError and those of Admin.
+func (c *Connections) Login(ctx context.Context, cluster *v1alpha1.KafkaCluster) (string, error) {
+	if cluster.Spec.Admin.SASL == nil {
+		return principal.ForController(cluster.Namespace, cluster.Name), nil
+	}
+	login, err := c.login(cluster)
+	if err != nil {
+		return "", err
+	}
+	_, version, err := login.source.Secret(ctx, cluster)
+	if err != nil {
+		return "", &CredentialsError{login.name, err}
+	}
+	if login.stale(version) {
+		// A connection that is open stays authenticated for as long as the broker lets it: what was withdrawn would go on
+		// to work, and what is new would not be tried.
+		c.Close(client.ObjectKeyFromObject(cluster))
+		if login, err = c.login(cluster); err != nil {
+			return "", err
+		}
+	}
+	return login.user(ctx)
+}
+
+// login returns how the connection to a cluster with SASL logs in.
+func (c *Connections) login(cluster *v1alpha1.KafkaCluster) (*login, error) {
+	if _, err := c.Admin(cluster); err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if open := c.open[client.ObjectKeyFromObject(cluster)]; open != nil && open.login != nil {
+		return open.login, nil
+	}
+	return nil, &UnreachableError{client.ObjectKeyFromObject(cluster).String(), errReopened}
+}
+
+// errReopened says that a connection was closed, or declared anew, a moment ago.
+var errReopened = errors.New("the connection was closed meanwhile")
 
 // Close closes the connection to a cluster that is gone, if there is one.
 func (c *Connections) Close(cluster types.NamespacedName) {
@@ -117,9 +176,14 @@ func (c *Connections) CloseAll() {
 type dialer struct {
 	identity AdminTLS
 	cluster  *v1alpha1.KafkaCluster
+	// plaintext is without TLS.
+	plaintext bool
 }
 
 func (d dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if d.plaintext {
+		return (&net.Dialer{Timeout: dialTimeout}).DialContext(ctx, network, address)
+	}
 	config, err := d.identity.TLSConfig(ctx, d.cluster)
 	if err != nil {
 		return nil, fmt.Errorf("no identity for the admin connection: %w", err)

@@ -12,9 +12,9 @@
 // Ownership is by principal: Signet owns every ACL and quota of the principals that it manages and none other, and a Kafka has
 // one Signet (claim.go). Bindings are
 // created before any is deleted, so that at no moment anything is allowed that neither the old nor the new declaration
-// allows. A Kafka that does not answer delays work and loses none of it; it delays that cluster only.
+// allows. What a principal had before Signet knew it is not taken from it until somebody says so (adopt.go). A Kafka that does not answer delays work and loses none of it; it delays that cluster only.
 //
 // The package never signs, never reads a Secret and never decides who a principal is: it gets its TLS identity from
-// AdminTLS and waits for a KafkaUser's MappingRecorded condition before it grants anything. It waits for nothing before it
+// AdminTLS, what it logs in with by SASL from AdminSASL, and waits for a KafkaUser's MappingRecorded condition before it grants anything. It waits for nothing before it
 // withdraws what a suspended KafkaUser has.
 package access

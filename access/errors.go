@@ -28,8 +28,8 @@ type UnreachableError struct {
 func (e *UnreachableError) Error() string {
 	var closed *kgo.ErrFirstReadEOF
 	if errors.As(e.Err, &closed) {
-		// The library's text asks whether TLS is missing, which on Signet's connections it never is.
-		return fmt.Sprintf("kafkacluster %s closes the connection without a word: its brokers have no ssl.principal.mapping.rules for Signet's certificate, or do not trust it; append the rendered server.properties to theirs and restart them", e.Cluster)
+		// The library's text asks whether TLS is missing, which is the least likely cause.
+		return fmt.Sprintf("kafkacluster %s closes the connection without a word: its brokers have no ssl.principal.mapping.rules for Signet's certificate, or do not trust it: append the rendered server.properties to theirs and restart them; or the admin listener's authentication is not what spec.listeners says", e.Cluster)
 	}
 	return fmt.Sprintf("kafkacluster %s does not answer: %v", e.Cluster, e.Err)
 }
@@ -52,6 +52,10 @@ func (e *RefusedError) Error() string {
 	switch {
 	case errors.Is(e.Err, kerr.SecurityDisabled):
 		text += "; set authorizer.class.name on every broker and controller"
+	case errors.Is(e.Err, kerr.SaslAuthenticationFailed):
+		text += "; the brokers do not know the KafkaCluster's spec.admin.sasl: correct the Secret that it names, or make the brokers accept it (kafka-configs.sh --alter --add-config for SCRAM)"
+	case errors.Is(e.Err, kerr.UnsupportedSaslMechanism):
+		text += "; spec.admin.sasl.mechanism is not among the listener's sasl.enabled.mechanisms"
 	case errors.Is(e.Err, kerr.ClusterAuthorizationFailed):
 		text += "; make the KafkaCluster's status.adminPrincipal a super user (super.users of every broker and controller)"
 	}
@@ -92,6 +96,10 @@ func classify(cluster string, err error) error {
 	if err == nil || errors.As(err, &unreachable) || errors.As(err, &refused) {
 		return err
 	}
+	var credentials *CredentialsError
+	if errors.As(err, &credentials) {
+		return credentials
+	}
 	var answer *kerr.Error
 	if errors.As(err, &answer) && !answer.Retriable {
 		return &RefusedError{Cluster: cluster, Err: answer}
@@ -125,7 +133,10 @@ func reasonOf(err error) string {
 	var refused *RefusedError
 	var invalid *InvalidClusterError
 	var claimed *ClaimedError
+	var credentials *CredentialsError
 	switch {
+	case errors.As(err, &credentials):
+		return v1alpha1.ReasonCredentialsNotFound
 	case errors.As(err, &claimed):
 		return v1alpha1.ReasonConflict
 	case errors.As(err, &refused), errors.Is(err, ErrPartial):

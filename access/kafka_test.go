@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -47,7 +48,7 @@ func controllerTLS(t *testing.T, a *kafkatest.Authority) *tls.Config {
 	return clientOf(t, a, principal.ControllerSubject(newCluster(v1alpha1.ClusterPolicy{})))
 }
 
-// wipe empties a broker of ACLs and of topics.
+// wipe empties a broker of ACLs, of quotas and of topics.
 func wipe(t *testing.T, h *harness) {
 	t.Helper()
 	bindings, err := h.admin().Describe(h.ctx)
@@ -63,6 +64,19 @@ func wipe(t *testing.T, h *harness) {
 	for _, principal := range slices.Collect(maps.Keys(principalsOf(bindings))) {
 		h.wantHeld(principal, nil)
 	}
+	h.eventually(func() bool {
+		quotas := map[string]Quotas{}
+		h.must(h.admin().describeQuotas(h.ctx, kadm.DescribeClientQuotaComponent{Type: quotaUser, MatchType: kmsg.QuotasMatchTypeAny}, quotas))
+		var changes []QuotaChange
+		for principal, held := range quotas {
+			changes = append(changes, QuotaChange{Principal: principal, Remove: slices.Collect(maps.Keys(held))})
+		}
+		if len(changes) > 0 {
+			_, err := h.admin().AlterQuotas(h.ctx, changes)
+			h.must(err)
+		}
+		return len(changes) == 0
+	})
 }
 
 func principalsOf(bindings []Binding) map[string]Bindings {
@@ -92,6 +106,9 @@ func TestKafka(t *testing.T) {
 		}
 	})
 	t.Run("UnknownTopicConfig", func(t *testing.T) { unknownTopicConfig(t, with(t)) })
+	t.Run("TopicConfigAsKafkaWritesIt", func(t *testing.T) { topicConfigAsKafkaWritesIt(t, with(t)) })
+	t.Run("EveryCombination", func(t *testing.T) { everyCombination(t, with(t)) })
+	t.Run("Behaviour", func(t *testing.T) { behaviour(t, with(t), a, b) })
 	t.Run("OneRefusedAmongMany", func(t *testing.T) { oneRefused(t, with(t)) })
 	t.Run("ThousandsOfACLs", func(t *testing.T) { thousands(t, with(t)) })
 	t.Run("Streams", func(t *testing.T) { streams(t, with(t), a, b) })
@@ -165,6 +182,49 @@ func unknownTopicConfig(t *testing.T, h *harness) {
 	refused()
 	if actual, err := h.admin().Topic(h.ctx, "shop-orders"); err != nil || len(actual.Config) != 0 {
 		t.Errorf("half of a configuration was applied: %+v, %v", actual, err)
+	}
+}
+
+// topicConfigAsKafkaWritesIt holds that values which Kafka writes in another way than they are declared are set once: no look
+// at the topic afterwards changes anything, which the event of each change would show.
+func topicConfigAsKafkaWritesIt(t *testing.T, h *harness) {
+	declared := map[string]string{
+		"cleanup.policy": "compact , delete", "retention.ms": " 060000", "min.cleanable.dirty.ratio": "0.50",
+		"preallocate": "TRUE", "compression.type": " lz4 ", "min.insync.replicas": "+1",
+	}
+	topic := newTopic(func(k *v1alpha1.KafkaTopic) { k.Spec.Config = declared })
+	h.must(h.api.Create(h.ctx, topic))
+	settles := func() {
+		t.Helper()
+		if c := h.topic(topic); c.Status != metav1.ConditionTrue {
+			t.Fatalf("%s: %s", c.Reason, c.Message)
+		}
+		h.eventually(func() bool {
+			actual, err := h.admin().Topic(h.ctx, "shop-orders")
+			h.must(err)
+			return len(actual.Config) == len(declared)
+		})
+		h.drain()
+		for range 3 {
+			h.topic(topic)
+		}
+		if events := h.drain(); events != "" {
+			t.Errorf("looks at a topic that is as declared changed it: %s", events)
+		}
+	}
+	settles()
+	actual, err := h.admin().Topic(h.ctx, "shop-orders")
+	h.must(err)
+	t.Logf("%v", actual.Config)
+	if actual.Config["cleanup.policy"] == declared["cleanup.policy"] {
+		t.Error("the broker keeps the blanks of a list: this test shows nothing")
+	}
+	declared["cleanup.policy"], declared["retention.ms"] = "delete", "61000"
+	topic.Spec.Config, topic.Generation = declared, 2
+	h.must(h.api.Update(h.ctx, topic))
+	settles()
+	if actual, err := h.admin().Topic(h.ctx, "shop-orders"); err != nil || actual.Config["cleanup.policy"] != "delete" || actual.Config["retention.ms"] != "61000" {
+		t.Errorf("%+v, %v", actual, err)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 var scenarios = map[string]func(*testing.T, *harness){
 	"UserLifecycle":                     userLifecycle,
 	"Suspension":                        suspension,
+	"Adoption":                          adoptionIsConfirmed,
 	"DriftIsRepaired":                   driftIsRepaired,
 	"ForeignACLsAreNotTouched":          foreignACLsAreNotTouched,
 	"NamespaceAdmission":                namespaceAdmission,
@@ -40,6 +41,8 @@ var scenarios = map[string]func(*testing.T, *harness){
 	"TwoSignets":                        twoSignets,
 	"FollowsTheModel":                   followsTheModel,
 	"Reachable":                         reachable,
+	"LongestNames":                      longestNames,
+	"EditedByHandMeanwhile":             editedByHandMeanwhile,
 	"TopicLifecycle":                    topicLifecycle,
 	"TopicDeletion":                     topicDeletion,
 	"TopicConflict":                     topicConflict,
@@ -140,6 +143,127 @@ func suspension(t *testing.T, h *harness) {
 	h.pass()
 	h.wantHeld("User:shop.late", nil)
 	h.wantReason(user, v1alpha1.ReasonSuspended)
+}
+
+// adoptionIsConfirmed holds that nothing is taken from a principal that had access before Signet knew it, and nothing added,
+// until somebody says so, on the KafkaUser or on the KafkaCluster; that what loses nothing is adopted in silence; and that
+// what is put there by hand later is drift.
+func adoptionIsConfirmed(t *testing.T, h *harness) {
+	const me = "User:shop.orders"
+	declared := v1alpha1.KafkaUserSpec{Consume: []string{"payments"}, Quotas: &v1alpha1.Quotas{ProducerByteRate: quantity("1Mi")}}
+	waits := func(user *v1alpha1.KafkaUser, principal string, held []Binding, words ...string) {
+		t.Helper()
+		c := h.wantReason(user, v1alpha1.ReasonAdoptionPending)
+		for _, word := range append(words, principal, v1alpha1.AnnotationAdopt+"="+v1alpha1.AdoptReplace) {
+			if !strings.Contains(c.Message, word) {
+				t.Errorf("message without %q: %s", word, c.Message)
+			}
+		}
+		if len(user.Finalizers) > 0 || user.Status.ACLs != nil {
+			t.Errorf("finalizers %v, status.acls %v of a user that nothing was done for", user.Finalizers, user.Status.ACLs)
+		}
+		h.wantHeld(principal, held)
+	}
+	h.must(h.admin().Apply(h.ctx, Change{Create: handMade(me)}))
+	h.wantHeld(me, handMade(me))
+	user := h.user("shop", "orders", declared)
+	for range 2 {
+		if wait := h.pass(); wait > retryRefused {
+			t.Errorf("looked at again after %s", wait)
+		}
+		waits(user, me, handMade(me), `WRITE on topic "payments"`, `READ on topic "payments" from "10.0.0.1"`, `DENY DESCRIBE`, `ALL on group "stolen*"`, `ALTER on cluster`)
+	}
+	if events := h.drain(); strings.Count(events, v1alpha1.ReasonAdoptionPending) != 1 || strings.Contains(events, "AccessChanged") {
+		t.Errorf("events: %s", events)
+	}
+	version := user.ResourceVersion
+	h.fullPass()
+	if waits(user, me, handMade(me)); user.ResourceVersion != version {
+		t.Error("a pass that changed nothing wrote the KafkaUser")
+	}
+	before := user.DeepCopy()
+	user.Annotations = map[string]string{v1alpha1.AnnotationAdopt: "yes"}
+	h.must(h.api.Update(h.ctx, user))
+	h.look(user)
+	waits(user, me, handMade(me))
+	user.Annotations[v1alpha1.AnnotationAdopt] = v1alpha1.AdoptReplace
+	h.must(h.api.Update(h.ctx, user))
+	if !concerns(before, user) {
+		t.Error("the annotation is no reason to look at the user")
+	}
+	h.look(user)
+	h.wantSynced(user)
+
+	// From now on the principal is Signet's: the annotation may go, and what is put there by hand is drift.
+	user.Annotations = nil
+	h.must(h.api.Update(h.ctx, user))
+	h.must(h.admin().Apply(h.ctx, Change{Create: handMade(me)}))
+	h.fullPass()
+	h.wantSynced(user)
+	empty := h.user("shop", "empty", v1alpha1.KafkaUserSpec{})
+	h.pass()
+	h.wantSynced(empty)
+	h.must(h.admin().Apply(h.ctx, Change{Create: handMade("User:shop.empty")}))
+	h.fullPass()
+	h.wantSynced(empty)
+
+	// Deleted and made anew, it is as new, whatever a broker that is behind says.
+	h.delete(user)
+	user = h.user("shop", "orders", declared)
+	h.pass()
+	h.wantSynced(user)
+
+	// What only lacks something loses nothing.
+	part := sorted(Grants(user, h.current(), Facts{}))[:2]
+	for i := range part {
+		part[i].Principal = "User:shop.part"
+	}
+	h.must(h.admin().Apply(h.ctx, Change{Create: part}))
+	h.wantHeld("User:shop.part", part)
+	parted := h.user("shop", "part", declared)
+	h.pass()
+	h.wantSynced(parted)
+
+	// A quota is access, too. Removing by hand what stands in the way is a way out.
+	_, err := h.admin().AlterQuotas(h.ctx, []QuotaChange{{Principal: "User:shop.bounded", Set: Quotas{producerByteRate: 7}}})
+	h.must(err)
+	bounded := h.user("shop", "bounded", declared)
+	h.eventually(func() bool {
+		held, err := h.admin().DescribeQuotas(h.ctx, "User:shop.bounded")
+		return err == nil && len(held["User:shop.bounded"]) == 1
+	})
+	h.pass()
+	waits(bounded, "User:shop.bounded", nil, "the quota producer_byte_rate=7")
+	_, err = h.admin().AlterQuotas(h.ctx, []QuotaChange{{Principal: "User:shop.bounded", Remove: []string{producerByteRate}}})
+	h.must(err)
+	h.eventually(func() bool {
+		held, err := h.admin().DescribeQuotas(h.ctx, "User:shop.bounded")
+		return err == nil && len(held["User:shop.bounded"]) == 0
+	})
+	h.look(bounded)
+	h.wantSynced(bounded)
+
+	// Many at once, by the KafkaCluster.
+	var many []*v1alpha1.KafkaUser
+	for i := range fewPrincipals + 2 {
+		name := fmt.Sprintf("many-%d", i)
+		h.must(h.admin().Apply(h.ctx, Change{Create: handMade("User:shop." + name)}))
+		many = append(many, h.user("shop", name, v1alpha1.KafkaUserSpec{Consume: []string{"payments"}}))
+	}
+	last := "User:shop." + many[len(many)-1].Name
+	h.wantHeld(last, handMade(last))
+	h.fullPass()
+	for _, user := range many {
+		waits(user, "User:shop."+user.Name, handMade("User:shop."+user.Name))
+	}
+	h.wantSynced(bounded)
+	cluster := h.current()
+	cluster.Annotations = map[string]string{v1alpha1.AnnotationAdopt: v1alpha1.AdoptReplace}
+	h.must(h.api.Update(h.ctx, cluster))
+	h.fullPass()
+	for _, user := range many {
+		h.wantSynced(user)
+	}
 }
 
 // handMade are bindings of a principal that Signet would never write.
@@ -615,6 +739,11 @@ func twoSignets(t *testing.T, h *harness) {
 	cluster.Annotations = map[string]string{v1alpha1.AnnotationTakeOver: holder}
 	other.must(other.api.Update(other.ctx, &cluster))
 	other.fullPass()
+	other.wantReason(second, v1alpha1.ReasonAdoptionPending) // what the first one granted is not taken in silence
+	h.wantHeld("User:shop.orders", held)
+	cluster.Annotations[v1alpha1.AnnotationAdopt] = v1alpha1.AdoptReplace
+	other.must(other.api.Update(other.ctx, &cluster))
+	other.fullPass()
 	other.wantSynced(second)
 
 	h.admin().claimed = time.Time{} // it is looked at again after a while
@@ -794,6 +923,88 @@ func topicLifecycle(t *testing.T, h *harness) {
 	if actual, err := h.admin().Topic(h.ctx, "bank-ledger"); err != nil || actual != nil {
 		t.Errorf("another namespace's topic was created: %+v, %v", actual, err)
 	}
+}
+
+// longestNames holds that names as long as Kafka takes them work, by name and by prefix.
+func longestNames(t *testing.T, h *harness) {
+	const longest = 249
+	topicName := "shop-" + strings.Repeat("x", longest-len("shop-"))
+	prefix := "shop-" + strings.Repeat("y", longest-len("shop-")-1)
+	group := strings.Repeat("g", 254)
+	user := h.user("shop", "long", v1alpha1.KafkaUserSpec{
+		Consume: []string{topicName, prefix + "*"}, Produce: []string{topicName}, Admin: []string{topicName, prefix + "*"}, ConsumerGroups: []string{group + "g", group + "*"},
+	})
+	h.pass()
+	h.wantSynced(user)
+	topic := newTopic(func(k *v1alpha1.KafkaTopic) {
+		k.Name, k.Spec.Topic, k.Spec.DeletionPolicy = "long", topicName, v1alpha1.DeletionDelete
+	})
+	h.must(h.api.Create(h.ctx, topic))
+	if c := h.topic(topic); c.Status != metav1.ConditionTrue || topic.Status.Topic != topicName {
+		t.Errorf("a topic of %d characters: %s: %s", len(topicName), c.Reason, c.Message)
+	}
+	h.must(h.api.Delete(h.ctx, topic))
+	if h.topic(topic); !h.gone(topic) {
+		t.Error("the KafkaTopic is still there")
+	}
+	if h.real { // the API server refuses these; whatever comes past it is Kafka's to refuse, and half of nothing is made
+		for _, name := range []string{topicName + "x", "shop-a/b", "shop- "} {
+			illegal := newTopic(func(k *v1alpha1.KafkaTopic) { k.Name, k.Spec.Topic = "illegal", name })
+			h.must(h.api.Create(h.ctx, illegal))
+			if c := h.topic(illegal); c.Reason != v1alpha1.ReasonRefusedByBroker || !strings.Contains(c.Message, "INVALID_TOPIC_EXCEPTION") {
+				t.Errorf("topic %q: %s: %s", name, c.Reason, c.Message)
+			}
+			h.must(h.api.Delete(h.ctx, illegal))
+		}
+	}
+	h.delete(user)
+	h.wantHeld("User:shop.long", nil)
+}
+
+// editedByHandMeanwhile has somebody create and delete ACLs, of a managed principal and of another, while passes are under way.
+// What is declared is there in the end and nothing else, and what is the other's is as it was made.
+func editedByHandMeanwhile(t *testing.T, h *harness) {
+	user := h.user("shop", "orders", v1alpha1.KafkaUserSpec{Consume: []string{"payments"}})
+	h.pass()
+	h.wantSynced(user)
+	const other = "User:by.hand"
+	admin, stop, edited := h.admin(), make(chan struct{}), make(chan error)
+	go func() {
+		var err error
+		for err == nil {
+			select {
+			case <-stop:
+				edited <- admin.Apply(h.ctx, Change{Create: handMade(other)})
+				return
+			default:
+			}
+			mine, others := handMade("User:shop.orders"), handMade(other)
+			for i := range mine {
+				if err == nil {
+					err = admin.Apply(h.ctx, Change{Create: []Binding{mine[i], others[i]}})
+				}
+			}
+			held, failure := admin.Describe(h.ctx, "User:shop.orders")
+			if err == nil {
+				err = failure
+			}
+			if err == nil && len(held) > 2 {
+				err = admin.Apply(h.ctx, Change{Delete: exactly(append(held[:2], others[0]))})
+			}
+		}
+		<-stop
+		edited <- err
+	}()
+	for i := range 20 {
+		h.edit(user, func(s *v1alpha1.KafkaUserSpec) { s.Consume = []string{"payments", fmt.Sprintf("topic-%d", i%3)} })
+		h.fullPass()
+	}
+	close(stop)
+	h.must(<-edited)
+	h.now = h.now.Add(2 * settling)
+	h.fullPass()
+	h.wantSynced(user)
+	h.wantHeld(other, handMade(other))
 }
 
 func topicDeletion(t *testing.T, h *harness) {

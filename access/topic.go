@@ -9,6 +9,8 @@ import (
 	"maps"
 	"slices"
 
+	"github.com/twmb/franz-go/pkg/kmsg"
+
 	"github.com/signet-kafka/signet/api/v1alpha1"
 )
 
@@ -19,6 +21,8 @@ type Topic struct {
 	ReplicationFactor int32
 	// Config holds what is set on the topic itself (DYNAMIC_TOPIC_CONFIG), without the brokers' defaults.
 	Config map[string]string
+	// ConfigTypes are the types of all configurations that the brokers know; of brokers before 2.6, none.
+	ConfigTypes map[string]kmsg.ConfigType
 }
 
 // brokerDefault asks CreateTopics for the brokers' default.replication.factor (KIP-464).
@@ -104,7 +108,7 @@ func PlanTopic(declared *v1alpha1.KafkaTopic, actual *Topic) (TopicPlan, error) 
 		plan.Partitions = partitions
 	}
 	for _, key := range owned {
-		if value, ok := actual.Config[key]; !ok || value != spec.Config[key] {
+		if value, ok := actual.Config[key]; !ok || !sameConfig(actual.ConfigTypes[key], value, spec.Config[key]) {
 			if plan.Set == nil {
 				plan.Set = map[string]string{}
 			}

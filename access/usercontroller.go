@@ -105,6 +105,7 @@ func concerns(before, after *v1alpha1.KafkaUser) bool {
 	return before.UID != after.UID ||
 		before.Generation != after.Generation ||
 		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+		before.Annotations[v1alpha1.AnnotationAdopt] != after.Annotations[v1alpha1.AnnotationAdopt] ||
 		slices.Contains(before.Finalizers, Finalizer) && !slices.Contains(after.Finalizers, Finalizer) ||
 		(recordedBefore == nil) != (recordedAfter == nil) ||
 		recordedBefore != nil && *recordedBefore != *recordedAfter
@@ -226,6 +227,9 @@ func (r *UserController) pass(ctx context.Context, key types.NamespacedName, w *
 		}
 		abandoned = Abandoned(mappings, holders, &cluster, func(principal string) bool { return alive[principal] })
 	}
+	if err := r.awaitAdoption(ctx, admin, &cluster, subjects); err != nil {
+		return r.fail(ctx, key, *w, subjects, err)
+	}
 	if subjects, err = r.guard(ctx, subjects, key); err != nil {
 		return 0, err
 	}
@@ -247,7 +251,7 @@ func (r *UserController) pass(ctx context.Context, key types.NamespacedName, w *
 	}
 	wait := r.backlog.done(key, *w, r.Period, r.Now())
 	for _, s := range subjects {
-		if len(s.refused) > 0 || s.quotasRefused != nil {
+		if len(s.refused) > 0 || s.quotasRefused != nil || s.decision.Reason == v1alpha1.ReasonAdoptionPending {
 			r.backlog.add(key, client.ObjectKeyFromObject(s.user))
 			wait = min(wait, retryRefused)
 		}
@@ -567,6 +571,7 @@ func (r *UserController) settleOne(ctx context.Context, s settlement) error {
 		r.Events.Eventf(s.user, nil, corev1.EventTypeNormal, "QuotasChanged", "Synchronize",
 			"quotas of %s: %s", s.principal, cmp.Or(s.decision.Quotas.String(), "none"))
 	}
+	r.announceAdoption(s.subject)
 	if s.user.DeletionTimestamp != nil && len(s.refused) == 0 && s.quotasRefused == nil {
 		if !controllerutil.ContainsFinalizer(s.user, Finalizer) {
 			return nil

@@ -43,6 +43,11 @@ func DesiredAdminCertificate(cluster *v1alpha1.KafkaCluster) (cmv1.CertificateSp
 	}, nil
 }
 
+// usesAdminCertificate tells whether Signet administers the cluster by a certificate of cert-manager's own issuer.
+func usesAdminCertificate(cluster *v1alpha1.KafkaCluster) bool {
+	return !cluster.Spec.Certificates.IssuerRef.IsMeshIssuer() && cluster.Spec.Admin.SASL == nil
+}
+
 // AdminCertificates keeps the Certificate of each KafkaCluster whose issuer is one of cert-manager's own.
 type AdminCertificates struct {
 	// Client reads from the cache and writes to the API server.
@@ -70,7 +75,7 @@ func (r *AdminCertificates) Reconcile(ctx context.Context, req ctrl.Request) (ct
 		return ctrl.Result{}, err
 	}
 	mine := found && metav1.IsControlledBy(&have, &cluster)
-	if cluster.Spec.Certificates.IssuerRef.IsMeshIssuer() {
+	if !usesAdminCertificate(&cluster) {
 		if !mine {
 			return ctrl.Result{}, nil
 		}

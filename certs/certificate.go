@@ -154,8 +154,8 @@ func RequestName(certificate string, revision int) string {
 	return certificate + "-" + strconv.Itoa(revision)
 }
 
-// errNoListener cannot happen past the CRD's validation.
-var errNoListener = errors.New("the kafkacluster has no listener")
+// ErrNoListener says that every listener of a KafkaCluster is for Signet's own connection.
+var ErrNoListener = errors.New("the KafkaCluster has no listener for KafkaUsers: one with authentication MTLS")
 
 // ClientListener returns the listener for a KafkaUser's pods: the cluster's own for pods, else the external one.
 func ClientListener(cluster *v1alpha1.KafkaCluster) (v1alpha1.Listener, error) {
@@ -164,7 +164,7 @@ func ClientListener(cluster *v1alpha1.KafkaCluster) (v1alpha1.Listener, error) {
 			return l, nil
 		}
 	}
-	return v1alpha1.Listener{}, errNoListener
+	return v1alpha1.Listener{}, ErrNoListener
 }
 
 // ScopedListener is a listener that KafkaUsers have files for.

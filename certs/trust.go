@@ -215,7 +215,7 @@ func keyReference(cluster *v1alpha1.KafkaCluster, k *v1alpha1.KeyReference) (Ref
 }
 
 // References returns the Secrets and ConfigMaps that these issuers and clusters read, each once: those whose private keys
-// are used (the Secrets of MeshIssuers in the modes Direct and StepCA, and those of Signet's own certificates), and those
+// are used (the Secrets of MeshIssuers in the modes Direct and StepCA, and those that Signet itself connects with), and those
 // that are read for their certificates (the CAs of MeshIssuers in the mode Intermediate, and whatever is only trusted).
 func References(issuers []v1alpha1.MeshIssuer, clusters []v1alpha1.KafkaCluster) (withKeys, certificates []Reference) {
 	add := func(list *[]Reference, ref Reference) {
@@ -229,8 +229,8 @@ func References(issuers []v1alpha1.MeshIssuer, clusters []v1alpha1.KafkaCluster)
 		}
 	}
 	for i := range clusters {
-		if !clusters[i].Spec.Certificates.IssuerRef.IsMeshIssuer() {
-			add(&withKeys, adminReference(&clusters[i]))
+		for _, ref := range adminReferences(&clusters[i]) {
+			add(&withKeys, ref)
 		}
 	}
 	for i := range issuers {
@@ -247,11 +247,7 @@ func References(issuers []v1alpha1.MeshIssuer, clusters []v1alpha1.KafkaCluster)
 }
 
 func clusterReferences(cluster *v1alpha1.KafkaCluster) []Reference {
-	out := trustReferences(cluster)
-	if !cluster.Spec.Certificates.IssuerRef.IsMeshIssuer() {
-		out = append(out, adminReference(cluster))
-	}
-	return out
+	return append(trustReferences(cluster), adminReferences(cluster)...)
 }
 
 // trustReferences names what a cluster says is to be trusted.
@@ -267,6 +263,10 @@ func trustReferences(cluster *v1alpha1.KafkaCluster) []Reference {
 		ref, _ := keyReference(cluster, key)
 		out = append(out, ref)
 	}
+	if sasl := cluster.Spec.Admin.SASL; sasl != nil && sasl.TokenEndpoint != nil && sasl.TokenEndpoint.CA != nil {
+		ref, _ := keyReference(cluster, sasl.TokenEndpoint.CA)
+		out = append(out, ref)
+	}
 	return out
 }
 
@@ -275,8 +275,19 @@ func adminReference(cluster *v1alpha1.KafkaCluster) Reference {
 	return Reference{Kind: KindSecret, Namespace: cluster.Namespace, Name: v1alpha1.AdminCertificateName(cluster.Name)}
 }
 
-// Affected returns the clusters that refer to the object: as a listener's serverCA, as clientCA, or as the Secret of
-// Signet's own certificate.
+// adminReferences names the Secrets that Signet itself connects with.
+func adminReferences(cluster *v1alpha1.KafkaCluster) []Reference {
+	switch sasl := cluster.Spec.Admin.SASL; {
+	case sasl != nil:
+		return []Reference{{Kind: KindSecret, Namespace: cluster.Namespace, Name: sasl.SecretName}}
+	case usesAdminCertificate(cluster):
+		return []Reference{adminReference(cluster)}
+	}
+	return nil
+}
+
+// Affected returns the clusters that refer to the object: as a listener's or the token endpoint's CA, as clientCA, or as the
+// Secret of Signet's own certificate or of what it logs in with.
 func Affected(ref Reference, clusters []v1alpha1.KafkaCluster) []v1alpha1.KafkaCluster {
 	var out []v1alpha1.KafkaCluster
 	for i := range clusters {

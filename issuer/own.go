@@ -56,12 +56,16 @@ func NewOwnCertificates(reader client.Reader, authorities *certs.Authorities, si
 }
 
 // TLSConfig returns how to connect to the admin listener of a cluster: it trusts what the listener's clients trust, as of
-// now, and presents a certificate that is fresh at each handshake, signed by the CA as it is then. Errors are those of
-// certs.ReasonOf, or worth a retry. Take a new one after each failed handshake: the roots in it do not change.
+// now, and presents a certificate that is fresh at each handshake, signed by the CA as it is then; with SASL it presents
+// none. Errors are those of certs.ReasonOf, or worth a retry. Take a new one after each failed handshake: the roots in it do not change.
 func (o *OwnCertificates) TLSConfig(ctx context.Context, cluster *v1alpha1.KafkaCluster) (*tls.Config, error) {
-	config, err := o.trusting(ctx, cluster)
-	if err != nil {
-		return nil, err
+	listener, ok := cluster.AdminListener()
+	if !ok {
+		return nil, fmt.Errorf("kafkacluster %s/%s: %w", cluster.Namespace, cluster.Name, errNoAdminListener)
+	}
+	config, err := o.trusting(ctx, cluster, listener)
+	if err != nil || cluster.Spec.Admin.SASL != nil {
+		return config, err
 	}
 	if _, err := o.certificate(ctx, cluster); err != nil {
 		return nil, err
@@ -73,10 +77,14 @@ func (o *OwnCertificates) TLSConfig(ctx context.Context, cluster *v1alpha1.Kafka
 	return config, nil
 }
 
-// TrialConfig is a TLSConfig whose certificate is signed by another CA than the one in use, to see whether brokers
-// accept it. The certificate is used for that alone.
+// TrialConfig is how to connect to the listener that verifies clients, with a certificate that is signed by another CA than
+// the one in use, to see whether brokers accept it. The certificate is used for that alone.
 func (o *OwnCertificates) TrialConfig(ctx context.Context, cluster *v1alpha1.KafkaCluster, signer *Signer) (*tls.Config, error) {
-	config, err := o.trusting(ctx, cluster)
+	listener, ok := cluster.VerifyingListener()
+	if !ok {
+		return &tls.Config{MinVersion: tls.VersionTLS12}, nil // there is nobody to connect to
+	}
+	config, err := o.trusting(ctx, cluster, listener)
 	if err != nil {
 		return nil, err
 	}
@@ -92,12 +100,8 @@ func (o *OwnCertificates) TrialConfig(ctx context.Context, cluster *v1alpha1.Kaf
 	return config, nil
 }
 
-// trusting returns a configuration that verifies the brokers of the admin listener.
-func (o *OwnCertificates) trusting(ctx context.Context, cluster *v1alpha1.KafkaCluster) (*tls.Config, error) {
-	listener, ok := cluster.AdminListener()
-	if !ok {
-		return nil, fmt.Errorf("kafkacluster %s/%s: %w", cluster.Namespace, cluster.Name, errNoAdminListener)
-	}
+// trusting returns a configuration that verifies the brokers behind a listener.
+func (o *OwnCertificates) trusting(ctx context.Context, cluster *v1alpha1.KafkaCluster, listener v1alpha1.Listener) (*tls.Config, error) {
 	trust, err := o.authorities.ServerTrust(ctx, cluster, listener)
 	if err != nil {
 		return nil, fmt.Errorf("kafkacluster %s/%s: %w", cluster.Namespace, cluster.Name, err)

@@ -90,6 +90,36 @@ func TestOwnCertificates(t *testing.T) {
 	}
 }
 
+// TestOwnCertificatesWithSASL holds that Signet presents no certificate where it logs in otherwise, and still has one for
+// the listener by which brokers' trust in a new CA is tried.
+func TestOwnCertificatesWithSASL(t *testing.T) {
+	facts := honest(t, p256(t))
+	ca := newCA(t, "mesh", p256(t), nil, testNow.Add(-time.Hour), testNow.Add(24*time.Hour))
+	reader := &worldReader{issuer: facts.Issuer}
+	reader.secret.Store(ca.secret(t, "1", ca))
+	signers, authorities := testSigners(t, reader, facts.Issuer)
+	adopt(t, authorities, signers.reader, facts.Issuer)
+	own := NewOwnCertificates(signers.reader, authorities, signers, logr.Discard(), func() time.Time { return testNow })
+	cluster := facts.Cluster.DeepCopy()
+	cluster.Spec.Listeners = append(cluster.Spec.Listeners, v1alpha1.Listener{Name: "sasl", Scope: v1alpha1.ScopeCluster, Authentication: v1alpha1.AuthenticationSASL})
+	cluster.Spec.Admin = v1alpha1.AdminConnection{Listener: "sasl", SASL: &v1alpha1.AdminSASL{Mechanism: v1alpha1.MechanismSCRAMSHA512}}
+	config, err := own.TLSConfig(t.Context(), cluster)
+	if err != nil || config.RootCAs == nil || config.GetClientCertificate != nil || len(config.Certificates) != 0 {
+		t.Errorf("%+v, %v", config, err)
+	}
+	signer, err := signers.SignerFor(t.Context(), facts.Issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if trial, err := own.TrialConfig(t.Context(), cluster, signer); err != nil || len(trial.Certificates) != 1 {
+		t.Errorf("trial: %v", err)
+	}
+	cluster.Spec.Listeners = cluster.Spec.Listeners[1:]
+	if trial, err := own.TrialConfig(t.Context(), cluster, signer); err != nil || len(trial.Certificates) != 0 {
+		t.Errorf("trial where no listener verifies clients: %v", err)
+	}
+}
+
 func TestOwnCertificatesErrors(t *testing.T) {
 	facts := honest(t, p256(t))
 	expired := newCA(t, "mesh", p256(t), nil, testNow.Add(-2*time.Hour), testNow.Add(-time.Hour))

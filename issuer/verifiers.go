@@ -152,6 +152,9 @@ func (v *ClusterVerifiers) bundlesBehind(ctx context.Context, cluster *v1alpha1.
 		return nil, err
 	}
 	listeners, err := certs.ClientListeners(cluster)
+	if errors.Is(err, certs.ErrNoListener) {
+		return behind, nil // nobody has files for it
+	}
 	if err != nil {
 		return nil, fmt.Errorf("kafkacluster %s/%s: %w", cluster.Namespace, cluster.Name, err)
 	}

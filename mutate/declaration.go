@@ -140,13 +140,19 @@ func JudgeCluster(old, cluster *v1alpha1.KafkaCluster, ledger []v1alpha1.Princip
 func wrongWithCluster(cluster *v1alpha1.KafkaCluster, ledger []v1alpha1.PrincipalMapping) []error {
 	spec := field.NewPath("spec")
 	problems := malformed(&cluster.Spec.NamespaceSelector, spec.Child("namespaceSelector"))
-	for i, super := range cluster.Spec.SuperUsers {
-		owned := slices.IndexFunc(ledger, func(m v1alpha1.PrincipalMapping) bool { return m.Spec.Owner != nil && m.Spec.Principal == super })
+	super := func(path *field.Path, value, principal string) {
+		owned := slices.IndexFunc(ledger, func(m v1alpha1.PrincipalMapping) bool { return m.Spec.Owner != nil && m.Spec.Principal == principal })
 		if owned >= 0 {
 			owner := ledger[owned].Spec.Owner
-			problems = append(problems, field.Invalid(spec.Child("superUsers").Index(i), super, fmt.Sprintf(
+			problems = append(problems, field.Invalid(path, value, fmt.Sprintf(
 				"is the principal of KafkaUser %s/%s, and no KafkaUser can be a super user", owner.Namespace, owner.Name)))
 		}
+	}
+	for i, name := range cluster.Spec.SuperUsers {
+		super(spec.Child("superUsers").Index(i), name, name)
+	}
+	if sasl := cluster.Spec.Admin.SASL; sasl != nil && sasl.Username != "" {
+		super(spec.Child("admin", "sasl", "username"), sasl.Username, "User:"+sasl.Username)
 	}
 	return problems
 }

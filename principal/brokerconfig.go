@@ -107,8 +107,7 @@ func serverProperties(cluster *v1alpha1.KafkaCluster, rules string) string {
 		b.WriteString(prefix + "principal.builder.class=" + PrincipalBuilderClass + "\n")
 		b.WriteString(prefix + "signet.mapping.file=" + v1alpha1.BrokerConfigPath + "/" + v1alpha1.KeyMappingFile + "\n")
 	}
-	supers := append([]string{ForController(cluster.Namespace, cluster.Name)}, cluster.Spec.SuperUsers...)
-	b.WriteString("super.users=" + propertyValue(strings.Join(supers, ";")) + "\n")
+	b.WriteString("super.users=" + propertyValue(strings.Join(superUsers(cluster), ";")) + "\n")
 	return b.String()
 }
 

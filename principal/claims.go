@@ -53,10 +53,14 @@ type patternClaim struct {
 
 func newLedger(cluster *v1alpha1.KafkaCluster) *ledger {
 	const own = "Signet's own connection"
+	principals := map[string]string{ForController(cluster.Namespace, cluster.Name): own}
+	if admin := ForAdmin(cluster); admin != "" {
+		principals[admin] = own
+	}
 	return &ledger{
 		cluster:    cluster,
 		users:      userSubjectPattern(organization(cluster)),
-		principals: map[string]string{ForController(cluster.Namespace, cluster.Name): own},
+		principals: principals,
 		subjects:   map[string]string{ControllerSubject(cluster).String(): own},
 	}
 }
@@ -188,7 +192,7 @@ func (l *ledger) readPattern(m *v1alpha1.PrincipalMapping, s v1alpha1.MappedSubj
 		}
 	}
 	forbidden := []string{reservedNames}
-	for _, super := range l.cluster.Spec.SuperUsers {
+	for _, super := range superUsers(l.cluster) {
 		forbidden = append(forbidden, regexp.QuoteMeta(strings.TrimPrefix(super, TypeUser)))
 	}
 	language, err := regular.Compile(strings.Join(forbidden, "|"))

@@ -194,12 +194,16 @@ func (r *Clusters) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	r.rendering.done(req.NamespacedName, begun, r.Now())
 	want.Type, want.ObservedGeneration, want.LastTransitionTime = v1alpha1.ConditionBrokerConfigRendered, cluster.Generation, metav1.NewTime(r.Now())
 	next, changed := condition.Next(cluster.Status.Conditions, want)
-	users, admin, config := int32(min(len(alive), 1<<30)), ForController(cluster.Namespace, cluster.Name), v1alpha1.BrokerConfigName(cluster.Name)
+	users, admin, config := int32(min(len(alive), 1<<30)), ForAdmin(&cluster), v1alpha1.BrokerConfigName(cluster.Name)
 	generation := cluster.Status.BrokerConfigGeneration
 	if !changed && before == generation && cluster.Status.Users == users && cluster.Status.AdminPrincipal == admin && cluster.Status.BrokerConfig == config {
 		return ctrl.Result{}, nil
 	}
-	status := apply.KafkaClusterStatus().WithUsers(users).WithAdminPrincipal(admin).WithBrokerConfig(config).WithBrokerConfigGeneration(generation).WithConditions(next)
+	status := apply.KafkaClusterStatus().WithUsers(users).WithBrokerConfig(config).WithBrokerConfigGeneration(generation).WithConditions(next)
+	// What a token says is read, and written, by whoever has the token.
+	if sasl := cluster.Spec.Admin.SASL; sasl == nil || sasl.Mechanism.IsSCRAM() {
+		status.WithAdminPrincipal(admin)
+	}
 	if err := r.Client.Status().Apply(ctx, apply.KafkaCluster(cluster.Name, cluster.Namespace).WithStatus(status), fieldOwner, client.ForceOwnership); client.IgnoreNotFound(err) != nil {
 		return ctrl.Result{}, fmt.Errorf("write status of kafkacluster %s: %w", req, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
@@ -125,6 +126,31 @@ func ControllerSPIFFEID(trustDomain, clusterNamespace, cluster string) (spiffeid
 // KafkaUser's principal has no second colon.
 func ForController(clusterNamespace, cluster string) string {
 	return TypeUser + "signet:" + clusterNamespace + "." + cluster
+}
+
+// ForAdmin returns the principal by which Signet administers a cluster: ForController, by its certificate; with spec.admin.sasl
+// User:<username>, or what its token last said (status.adminPrincipal), "" before there was one.
+func ForAdmin(cluster *v1alpha1.KafkaCluster) string {
+	switch sasl := cluster.Spec.Admin.SASL; {
+	case sasl == nil:
+		return ForController(cluster.Namespace, cluster.Name)
+	case sasl.Mechanism.IsSCRAM():
+		return TypeUser + sasl.Username
+	}
+	return cluster.Status.AdminPrincipal
+}
+
+// superUsers returns the principals that brokers of a cluster let do everything: Signet's own by its certificate, also while
+// it connects by SASL, so that it can change over, that by which it connects, and those of spec.superUsers.
+func superUsers(cluster *v1alpha1.KafkaCluster) []string {
+	supers := []string{ForController(cluster.Namespace, cluster.Name)}
+	for _, super := range append([]string{ForAdmin(cluster)}, cluster.Spec.SuperUsers...) {
+		// A semicolon separates super users: one with it in its name cannot be one.
+		if super != "" && !strings.Contains(super, ";") && !slices.Contains(supers, super) {
+			supers = append(supers, super)
+		}
+	}
+	return supers
 }
 
 func pathID(trustDomain string, segments ...string) (spiffeid.ID, error) {

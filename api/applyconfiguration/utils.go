@@ -21,6 +21,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 	// Group=kafka.signet.dev, Version=v1alpha1
 	case v1alpha1.SchemeGroupVersion.WithKind("AdminConnection"):
 		return &apiv1alpha1.AdminConnectionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("AdminSASL"):
+		return &apiv1alpha1.AdminSASLApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CASource"):
 		return &apiv1alpha1.CASourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CAStatus"):
@@ -81,6 +83,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.SecretReferenceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("StepCASource"):
 		return &apiv1alpha1.StepCASourceApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("TokenEndpoint"):
+		return &apiv1alpha1.TokenEndpointApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("UserCertificate"):
 		return &apiv1alpha1.UserCertificateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Workload"):

@@ -49,6 +49,11 @@ const (
 	ReasonUnreachable = "Unreachable"
 	// ReasonRefusedByBroker: Kafka answered with an error; the message carries it.
 	ReasonRefusedByBroker = "RefusedByBroker"
+	// ReasonCredentialsNotFound: what Signet's own connection authenticates with is missing or incomplete.
+	ReasonCredentialsNotFound = "CredentialsNotFound"
+	// ReasonAdoptionPending: the principal has access in Kafka that the declaration does not have, and keeps it until
+	// somebody confirms that it is to go.
+	ReasonAdoptionPending = "AdoptionPending"
 	// ReasonInvalid: the declaration cannot be carried out as written; the message says which part.
 	ReasonInvalid = "Invalid"
 	// ReasonSuspended: spec.suspend is true.

@@ -35,7 +35,8 @@ type KafkaCluster struct {
 
 // KafkaClusterSpec is what an administrator declares of a Kafka.
 // +kubebuilder:validation:XValidation:rule="self.listeners.exists(l, l.name == self.admin.listener)",message="admin.listener must be the name of one of the listeners"
-// +kubebuilder:validation:XValidation:rule="self.listeners.filter(l, l.name == self.admin.listener).all(l, l.authentication == 'MTLS')",message="admin.listener must be a listener with authentication MTLS"
+// +kubebuilder:validation:XValidation:rule="self.listeners.filter(l, l.name == self.admin.listener).all(l, has(self.admin.sasl) ? l.authentication in ['SASL', 'SASLPlaintext'] : l.authentication == 'MTLS')",message="admin.listener must be a listener with authentication MTLS, or, with admin.sasl, one with authentication SASL or SASLPlaintext"
+// +kubebuilder:validation:XValidation:rule="!has(self.admin.sasl) || self.admin.sasl.mechanism != 'OAUTHBEARER' || self.listeners.filter(l, l.name == self.admin.listener).all(l, l.authentication != 'SASLPlaintext')",message="admin.sasl with OAUTHBEARER needs a listener with authentication SASL: whoever reads the token on a plaintext one has it"
 type KafkaClusterSpec struct {
 	// Listeners by which clients reach the brokers. Of each scope a client gets the first one with authentication MTLS, else
 	// the first one.
@@ -45,9 +46,9 @@ type KafkaClusterSpec struct {
 	// +listMapKey=name
 	Listeners []Listener `json:"listeners"`
 
-	// Admin says how Signet itself connects, to keep ACLs, quotas and topics. It signs itself a client certificate that
-	// lives in memory only; its principal (status.adminPrincipal) has to be a super user, which the rendered
-	// server.properties fragment makes it.
+	// Admin says how Signet itself connects, to keep ACLs, quotas and topics. By default it signs itself a client
+	// certificate that lives in memory only. Its principal (status.adminPrincipal) has to be a super user, which the
+	// rendered server.properties fragment makes it.
 	Admin AdminConnection `json:"admin"`
 
 	// Certificates are the defaults of the client certificates of this cluster.
@@ -111,7 +112,7 @@ const (
 )
 
 // ListenerAuthentication is how a listener identifies its clients.
-// +kubebuilder:validation:Enum=MTLS;Mesh;None
+// +kubebuilder:validation:Enum=MTLS;Mesh;SASL;SASLPlaintext;None
 type ListenerAuthentication string
 
 const (
@@ -119,12 +120,17 @@ const (
 	AuthenticationMTLS ListenerAuthentication = "MTLS"
 	// AuthenticationMesh is by the mutual TLS of the sidecars on both sides: to its own sidecar the client speaks plaintext.
 	AuthenticationMesh ListenerAuthentication = "Mesh"
+	// AuthenticationSASL is by SASL over TLS (SASL_SSL), for Signet's own connection; KafkaUsers get no files for it.
+	AuthenticationSASL ListenerAuthentication = "SASL"
+	// AuthenticationSASLPlaintext is by SASL without encryption (SASL_PLAINTEXT), for Signet's own connection by SCRAM,
+	// which never sends the password itself.
+	AuthenticationSASLPlaintext ListenerAuthentication = "SASLPlaintext"
 	// AuthenticationNone is a plaintext listener that identifies nobody.
 	AuthenticationNone ListenerAuthentication = "None"
 )
 
 // Listener is one of the brokers' listeners, as a client sees it.
-// +kubebuilder:validation:XValidation:rule="self.authentication == 'MTLS' || !has(self.serverCA)",message="serverCA has no meaning on a listener without authentication MTLS, where clients use no TLS of their own"
+// +kubebuilder:validation:XValidation:rule="self.authentication in ['MTLS', 'SASL'] || !has(self.serverCA)",message="serverCA has no meaning on a listener where clients use no TLS of their own: authentication Mesh, SASLPlaintext or None"
 // +kubebuilder:validation:XValidation:rule="(self.scope == 'Mesh') == (self.authentication == 'Mesh')",message="scope Mesh and authentication Mesh belong together: the sidecars identify each other"
 type Listener struct {
 	// Name of the listener in the brokers' configuration, lower case, as in listener.name.<name>.*.
@@ -147,7 +153,8 @@ type Listener struct {
 	Scope ListenerScope `json:"scope"`
 
 	// Authentication says how the listener identifies clients: MTLS (default) by the client's certificate, Mesh by the one
-	// of its sidecar, None not at all.
+	// of its sidecar, SASL (over TLS), SASLPlaintext (SASL without TLS), or None not at all. KafkaUsers have files for MTLS,
+	// Mesh and None; SASL is for Signet's own connection (spec.admin.sasl).
 	// +optional
 	// +kubebuilder:default=MTLS
 	Authentication ListenerAuthentication `json:"authentication,omitempty"`
@@ -161,10 +168,101 @@ type Listener struct {
 
 // AdminConnection says how Signet connects to administer a Kafka.
 type AdminConnection struct {
-	// Listener is the name of the listener that Signet itself uses; it must be one with authentication MTLS that the
-	// controller's pod can reach.
+	// Listener is the name of the listener that Signet itself uses. The controller's pod must reach it. It is one with
+	// authentication MTLS, or, with sasl, one with SASL or SASLPlaintext.
 	// +kubebuilder:validation:MinLength=1
 	Listener string `json:"listener"`
+
+	// SASL has Signet authenticate by SASL instead of its own certificate, for a Kafka whose brokers do not have the
+	// rendered configuration yet.
+	// +optional
+	SASL *AdminSASL `json:"sasl,omitempty"`
+}
+
+// SASLMechanism is how Signet authenticates by SASL, as Kafka's sasl.mechanism names it.
+// +kubebuilder:validation:Enum=SCRAM-SHA-512;SCRAM-SHA-256;OAUTHBEARER
+type SASLMechanism string
+
+const (
+	// MechanismSCRAMSHA512 is a username and a password of which only proofs are sent (RFC 5802 with SHA-512).
+	MechanismSCRAMSHA512 SASLMechanism = "SCRAM-SHA-512"
+	// MechanismSCRAMSHA256 is the same with SHA-256 (RFC 7677).
+	MechanismSCRAMSHA256 SASLMechanism = "SCRAM-SHA-256"
+	// MechanismOAuthBearer is an OAuth 2 bearer token (RFC 7628, KIP-255, KIP-768).
+	MechanismOAuthBearer SASLMechanism = "OAUTHBEARER"
+)
+
+// IsSCRAM tells whether the mechanism is one with a username and a password.
+func (m SASLMechanism) IsSCRAM() bool { return m == MechanismSCRAMSHA512 || m == MechanismSCRAMSHA256 }
+
+// AdminSASL is what Signet authenticates with by SASL.
+// +kubebuilder:validation:XValidation:rule="self.mechanism.startsWith('SCRAM-') == has(self.username)",message="username belongs to the SCRAM mechanisms, and they need it"
+// +kubebuilder:validation:XValidation:rule="self.mechanism == 'OAUTHBEARER' || (!has(self.tokenEndpoint) && !has(self.principalClaim))",message="tokenEndpoint and principalClaim belong to the mechanism OAUTHBEARER"
+type AdminSASL struct {
+	// Mechanism is SCRAM-SHA-512, SCRAM-SHA-256 or OAUTHBEARER.
+	Mechanism SASLMechanism `json:"mechanism"`
+
+	// Username of the SCRAM credentials. Signet's principal is then User:<username>, and no KafkaUser's can be.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	// +kubebuilder:validation:XValidation:rule=`self.matches(r'^[^;\\\x00-\x1f\x7f]*[^;\\\s\x00-\x1f\x7f]$') && self != '*'`,message="a username has no semicolon, backslash or control character, no blank at its end, and is not *"
+	Username string `json:"username,omitempty"`
+
+	// SecretName names the Secret in the KafkaCluster's namespace with what must not be read: the password (SCRAM), the
+	// client secret for tokenEndpoint, or else the token itself. The controller may read it only if the chart's value
+	// controller.adminSecrets lists it. When it changes, Signet connects anew.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$`
+	SecretName string `json:"secretName"`
+
+	// SecretKey is the key in that Secret; default password (SCRAM), clientSecret (with tokenEndpoint) or token.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[-._a-zA-Z0-9]+$`
+	SecretKey string `json:"secretKey,omitempty"`
+
+	// TokenEndpoint is where Signet gets its token, by the grant client_credentials (RFC 6749, section 4.4); without it,
+	// the Secret holds the token, and whoever writes the Secret renews it.
+	// +optional
+	TokenEndpoint *TokenEndpoint `json:"tokenEndpoint,omitempty"`
+
+	// PrincipalClaim is the claim of the token that the brokers take the principal from (their
+	// sasl.oauthbearer.sub.claim.name); default sub. It is for status.adminPrincipal.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	PrincipalClaim string `json:"principalClaim,omitempty"`
+}
+
+// TokenEndpoint is an OAuth 2 token endpoint and who Signet is there.
+type TokenEndpoint struct {
+	// URL of the endpoint, https only: the client secret is sent to it.
+	// +kubebuilder:validation:MaxLength=1024
+	// +kubebuilder:validation:XValidation:rule="isURL(self) && url(self).getScheme() == 'https' && url(self).getHost() != '' && !self.contains('@')",message="url must be an https URL without user information"
+	URL string `json:"url"`
+
+	// ClientID of Signet.
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=255
+	ClientID string `json:"clientID"`
+
+	// Scope to ask for, several separated by blanks.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Scope string `json:"scope,omitempty"`
+
+	// Audience to ask for, where the endpoint knows that parameter.
+	// +optional
+	// +kubebuilder:validation:MaxLength=1024
+	Audience string `json:"audience,omitempty"`
+
+	// CA names the certificates that the endpoint's own must be verified with, in the KafkaCluster's namespace; default: the
+	// roots of the controller's image.
+	// +optional
+	CA *KeyReference `json:"ca,omitempty"`
 }
 
 // CertificateDefaults are the certificate settings of a KafkaCluster's users.
@@ -306,7 +404,8 @@ type KafkaClusterStatus struct {
 	// +optional
 	Brokers int32 `json:"brokers,omitempty"`
 
-	// AdminPrincipal is the principal of Signet's own connection. It must be a super user.
+	// AdminPrincipal is the principal of Signet's own connection. It must be a super user. With OAUTHBEARER it is what
+	// Signet's token says, and empty until Signet has one that it can read.
 	// +optional
 	AdminPrincipal string `json:"adminPrincipal,omitempty"`
 
@@ -343,12 +442,18 @@ func (c *KafkaCluster) Admits(namespaceLabels map[string]string) (bool, error) {
 	return selector.Matches(labels.Set(namespaceLabels)), nil
 }
 
-// Listener returns the first listener of the scope that identifies its clients, else the first of the scope.
+// ForClients tells whether KafkaUsers can use the listener: Signet gives them certificates, and no passwords or tokens.
+func (l Listener) ForClients() bool {
+	return l.Authentication != AuthenticationSASL && l.Authentication != AuthenticationSASLPlaintext
+}
+
+// Listener returns the first listener of the scope that identifies its clients by certificate, else the first one that
+// KafkaUsers can use.
 func (c *KafkaCluster) Listener(scope ListenerScope) (Listener, bool) {
 	var found *Listener
 	for i := range c.Spec.Listeners {
 		l := &c.Spec.Listeners[i]
-		if l.Scope != scope {
+		if l.Scope != scope || !l.ForClients() {
 			continue
 		}
 		if l.Authentication == AuthenticationMTLS {
@@ -371,6 +476,20 @@ func (c *KafkaCluster) MeshListener() (Listener, bool) { return c.Listener(Scope
 func (c *KafkaCluster) AdminListener() (Listener, bool) {
 	for _, l := range c.Spec.Listeners {
 		if l.Name == c.Spec.Admin.Listener {
+			return l, true
+		}
+	}
+	return Listener{}, false
+}
+
+// VerifyingListener returns the listener by which Signet tries whether brokers trust a client CA: the admin listener, if it
+// verifies certificates, else the first one that does, those for pods before the others. There may be none.
+func (c *KafkaCluster) VerifyingListener() (Listener, bool) {
+	if l, ok := c.AdminListener(); ok && l.Authentication == AuthenticationMTLS {
+		return l, true
+	}
+	for _, scope := range []ListenerScope{ScopeCluster, ScopeExternal} {
+		if l, ok := c.Listener(scope); ok && l.Authentication == AuthenticationMTLS {
 			return l, true
 		}
 	}

@@ -43,6 +43,13 @@ const (
 // the condition Reachable has the name.
 const AnnotationTakeOver = "kafka.signet.dev/take-over"
 
+// AnnotationAdopt with the value AdoptReplace, on a KafkaUser or on a KafkaCluster for all its KafkaUsers, says that what a
+// principal has in Kafka when Signet first sees it is to be replaced by what is declared, also where it loses something.
+const (
+	AnnotationAdopt = "kafka.signet.dev/adopt"
+	AdoptReplace    = "Replace"
+)
+
 // LabelInline is on each pod that declares access in its annotations: the name of the KafkaUser that is made of it.
 const LabelInline = "kafka.signet.dev/inline"
 

@@ -173,6 +173,7 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 		return fmt.Errorf("read namespace %s: %w", metav1.NamespaceSystem, err)
 	}
 	connections := access.NewConnections(own, string(system.UID))
+	connections.SASL = &certs.AdminCredentials{Reader: named, Authorities: authorities}
 	brokers := o.brokers
 	if brokers == nil {
 		brokers = connections
@@ -217,7 +218,7 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 			ClientTrust:  authorities.ClientTrust,
 			TrustChanges: []source.Source{named.Source(certs.ClusterRequests(c)), authorities.TrustSource(certs.ClustersOfIssuers(c))},
 		},
-		&access.ClusterController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: 30 * time.Second, Now: now},
+		&access.ClusterController{Client: c, Connections: connections, Changes: []source.Source{named.Source(certs.ClusterRequests(c))}, Events: mgr.GetEventRecorder("signet-access"), Period: 30 * time.Second, Now: now},
 		&access.UserController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
 		&access.TopicController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
 		&access.TopicUsersController{Client: c},

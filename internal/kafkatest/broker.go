@@ -31,8 +31,11 @@ type Broker struct {
 	// Address is host:port of the listener MTLS, which is the brokers' own and has ssl.principal.mapping.rules.
 	Address string
 	// Signet is host:port of the listener SIGNET; "" without Options.Signet.
-	Signet  string
-	command *exec.Cmd
+	Signet string
+	// SASL and SASLPlaintext are host:port of the listeners SASL (SASL_SSL) and SASLPLAINTEXT; "" without Options.SASL.
+	SASL, SASLPlaintext string
+	arguments           []string
+	command             *exec.Cmd
 }
 
 // Options say what a broker has beside its mTLS listener.
@@ -43,6 +46,11 @@ type Options struct {
 	Rules string
 	// Signet adds a second mTLS listener, SIGNET, whose properties begin with listener.name.signet.
 	Signet bool
+	// SASL adds the listeners SASL and SASLPLAINTEXT. They know SCRAM (no user at first) and OAUTHBEARER: tokens that a key
+	// of the file jwks.json in the broker's directory signed, for as long as they live.
+	SASL bool
+	// JWKS are the public keys of whoever signs tokens (RFC 7517), with SASL.
+	JWKS []byte
 	// Jars are put on the class path.
 	Jars []string
 	// Libs is the directory with Kafka's jars; "" for the environment's SIGNET_KAFKA_LIBS.
@@ -60,7 +68,7 @@ controller.quorum.bootstrap.servers=localhost:%[3]d
 controller.listener.names=CONTROLLER
 listeners=MTLS://localhost:%[2]d,CONTROLLER://localhost:%[3]d%[5]s
 advertised.listeners=MTLS://localhost:%[2]d%[5]s
-listener.security.protocol.map=MTLS:SSL,CONTROLLER:SSL,SIGNET:SSL
+listener.security.protocol.map=MTLS:SSL,CONTROLLER:SSL,SIGNET:SSL,SASL:SASL_SSL,SASLPLAINTEXT:SASL_PLAINTEXT
 inter.broker.listener.name=MTLS
 ssl.client.auth=required
 ssl.keystore.type=PEM
@@ -82,6 +90,15 @@ log.cleaner.dedupe.buffer.size=4194304
 num.io.threads=2
 num.network.threads=2
 background.threads=2
+`
+
+// saslProperties are those of the listeners of Options.SASL.
+const saslProperties = `listener.name.%[1]s.sasl.enabled.mechanisms=SCRAM-SHA-512,SCRAM-SHA-256,OAUTHBEARER
+listener.name.%[1]s.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.%[1]s.scram-sha-256.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
+listener.name.%[1]s.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
+listener.name.%[1]s.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler
+listener.name.%[1]s.oauthbearer.connections.max.reauth.ms=3600000
 `
 
 // Authorizer are the properties of a broker that enforces ACLs, with the broker itself and Signet's own connection to
@@ -107,12 +124,21 @@ func Start(t T, a *Authority, o Options) *Broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 3)
+	ports := freePorts(t, 5)
 	b.Address = fmt.Sprintf("localhost:%d", ports[0])
 	more := ""
 	if o.Signet {
 		b.Signet = fmt.Sprintf("localhost:%d", ports[2])
 		more = ",SIGNET://" + b.Signet
+	}
+	sasl := ""
+	if o.SASL {
+		b.SASL, b.SASLPlaintext = fmt.Sprintf("localhost:%d", ports[3]), fmt.Sprintf("localhost:%d", ports[4])
+		more += ",SASL://" + b.SASL + ",SASLPLAINTEXT://" + b.SASLPlaintext
+		sasl = fmt.Sprintf(saslProperties, "sasl") + fmt.Sprintf(saslProperties, "saslplaintext") +
+			"sasl.oauthbearer.jwks.endpoint.url=file://" + b.Dir + "/jwks.json\n"
+		b.arguments = append(b.arguments, "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://"+b.Dir+"/jwks.json")
+		b.Write("jwks.json", o.JWKS)
 	}
 	all := rules
 	if o.Rules != "" {
@@ -122,7 +148,7 @@ func Start(t T, a *Authority, o Options) *Broker {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), a.PEM()))
 	b.Write("ca.pem", append(a.PEM(), o.ClientCAs...))
-	b.Write("server.properties", []byte(fmt.Sprintf(properties, b.Dir, ports[0], ports[1], all, more)+strings.ReplaceAll(o.Properties, "{dir}", b.Dir)))
+	b.Write("server.properties", []byte(fmt.Sprintf(properties, b.Dir, ports[0], ports[1], all, more)+sasl+strings.ReplaceAll(o.Properties, "{dir}", b.Dir)))
 	b.Write("log4j2.yaml", []byte(`Configuration:
   Appenders: {Console: {name: STDOUT, PatternLayout: {pattern: "[%d] %p %m (%c)%n"}}}
   Loggers: {Root: {level: WARN, AppenderRef: {ref: STDOUT}}, Logger: [{name: kafka.server.KafkaRaftServer, level: INFO}]}
@@ -151,8 +177,8 @@ func (b *Broker) Write(name string, content []byte) {
 func (b *Broker) java(arguments ...string) *exec.Cmd {
 	classPath := strings.Join(append(slices.Clone(b.jars), b.libs+"/*"), string(os.PathListSeparator))
 	// Not the test's context: that ends before the test's clean-up, which kills the broker.
-	return exec.CommandContext(context.WithoutCancel(b.t.Context()), "java", append([]string{"-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-Dlog4j2.configurationFile=" + filepath.Join(b.Dir, "log4j2.yaml"), "-cp", classPath}, arguments...)...)
+	return exec.CommandContext(context.WithoutCancel(b.t.Context()), "java", slices.Concat([]string{"-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"-Dlog4j2.configurationFile=" + filepath.Join(b.Dir, "log4j2.yaml"), "-cp", classPath}, b.arguments, arguments)...)
 }
 
 // Start starts the broker, which does not run, and waits until it is ready.

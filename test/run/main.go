@@ -57,6 +57,7 @@ var lanes = [][]suite{
 		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules"}, prepare: kafkaLibs},
 		{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
 		{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
+		{name: "controller", dir: ".", args: []string{"-tags=kafka", "-run=TestAgainstKafka", "./cmd/controller"}, prepare: kafkaLibs},
 		{name: "demo", dir: ".", args: []string{"./test/demo/..."}},
 	},
 }

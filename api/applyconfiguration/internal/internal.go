@@ -32,6 +32,30 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: listener
       type:
         scalar: string
+    - name: sasl
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.AdminSASL
+- name: com.github.signet-kafka.signet.api.v1alpha1.AdminSASL
+  map:
+    fields:
+    - name: mechanism
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.SASLMechanism
+    - name: principalClaim
+      type:
+        scalar: string
+    - name: secretKey
+      type:
+        scalar: string
+    - name: secretName
+      type:
+        scalar: string
+    - name: tokenEndpoint
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.TokenEndpoint
+    - name: username
+      type:
+        scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.CAMode
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.CASource
@@ -669,6 +693,8 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.signet-kafka.signet.api.v1alpha1.CAStatus
           elementRelationship: atomic
+- name: com.github.signet-kafka.signet.api.v1alpha1.SASLMechanism
+  scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.SecretReference
   map:
     fields:
@@ -690,6 +716,24 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: secretRef
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.SecretReference
+    - name: url
+      type:
+        scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.TokenEndpoint
+  map:
+    fields:
+    - name: audience
+      type:
+        scalar: string
+    - name: ca
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.KeyReference
+    - name: clientID
+      type:
+        scalar: string
+    - name: scope
+      type:
+        scalar: string
     - name: url
       type:
         scalar: string

@@ -82,6 +82,8 @@ func SelectListener(cluster *v1alpha1.KafkaCluster, name string) (v1alpha1.Liste
 		return v1alpha1.Listener{}, fmt.Errorf("%s has no listener %s; it has %s", where, name, strings.Join(have, ", "))
 	case listener.Authentication == v1alpha1.AuthenticationMesh:
 		return v1alpha1.Listener{}, fmt.Errorf("%s: listener %s is for pods with a sidecar of the mesh, which speaks for them: there are no credentials for it", where, listener.Name)
+	case !listener.ForClients():
+		return v1alpha1.Listener{}, fmt.Errorf("%s: listener %s is for Signet's own connection (authentication %s), so that there are no credentials for it", where, listener.Name, listener.Authentication)
 	case listener.Authentication == v1alpha1.AuthenticationNone:
 		return v1alpha1.Listener{}, fmt.Errorf("%s: listener %s identifies nobody (authentication None), so that there are no credentials for it", where, listener.Name)
 	}

@@ -10,9 +10,12 @@ package v1alpha1
 //
 // AdminConnection says how Signet connects to administer a Kafka.
 type AdminConnectionApplyConfiguration struct {
-	// Listener is the name of the listener that Signet itself uses; it must be one with authentication MTLS that the
-	// controller's pod can reach.
+	// Listener is the name of the listener that Signet itself uses. The controller's pod must reach it. It is one with
+	// authentication MTLS, or, with sasl, one with SASL or SASLPlaintext.
 	Listener *string `json:"listener,omitempty"`
+	// SASL has Signet authenticate by SASL instead of its own certificate, for a Kafka whose brokers do not have the
+	// rendered configuration yet.
+	SASL *AdminSASLApplyConfiguration `json:"sasl,omitempty"`
 }
 
 // AdminConnectionApplyConfiguration constructs a declarative configuration of the AdminConnection type for use with
@@ -26,5 +29,13 @@ func AdminConnection() *AdminConnectionApplyConfiguration {
 // If called multiple times, the Listener field is set to the value of the last call.
 func (b *AdminConnectionApplyConfiguration) WithListener(value string) *AdminConnectionApplyConfiguration {
 	b.Listener = &value
+	return b
+}
+
+// WithSASL sets the SASL field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SASL field is set to the value of the last call.
+func (b *AdminConnectionApplyConfiguration) WithSASL(value *AdminSASLApplyConfiguration) *AdminConnectionApplyConfiguration {
+	b.SASL = value
 	return b
 }

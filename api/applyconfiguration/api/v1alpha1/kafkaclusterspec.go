@@ -17,9 +17,9 @@ type KafkaClusterSpecApplyConfiguration struct {
 	// Listeners by which clients reach the brokers. Of each scope a client gets the first one with authentication MTLS, else
 	// the first one.
 	Listeners []ListenerApplyConfiguration `json:"listeners,omitempty"`
-	// Admin says how Signet itself connects, to keep ACLs, quotas and topics. It signs itself a client certificate that
-	// lives in memory only; its principal (status.adminPrincipal) has to be a super user, which the rendered
-	// server.properties fragment makes it.
+	// Admin says how Signet itself connects, to keep ACLs, quotas and topics. By default it signs itself a client
+	// certificate that lives in memory only. Its principal (status.adminPrincipal) has to be a super user, which the
+	// rendered server.properties fragment makes it.
 	Admin *AdminConnectionApplyConfiguration `json:"admin,omitempty"`
 	// Certificates are the defaults of the client certificates of this cluster.
 	Certificates *CertificateDefaultsApplyConfiguration `json:"certificates,omitempty"`

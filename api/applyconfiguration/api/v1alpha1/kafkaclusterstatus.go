@@ -18,7 +18,8 @@ type KafkaClusterStatusApplyConfiguration struct {
 	Users *int32 `json:"users,omitempty"`
 	// Brokers is the number of brokers that answered last.
 	Brokers *int32 `json:"brokers,omitempty"`
-	// AdminPrincipal is the principal of Signet's own connection. It must be a super user.
+	// AdminPrincipal is the principal of Signet's own connection. It must be a super user. With OAUTHBEARER it is what
+	// Signet's token says, and empty until Signet has one that it can read.
 	AdminPrincipal *string `json:"adminPrincipal,omitempty"`
 	// BrokerConfig is the name of the ConfigMap that the brokers mount.
 	BrokerConfig *string `json:"brokerConfig,omitempty"`

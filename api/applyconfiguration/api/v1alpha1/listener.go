@@ -24,7 +24,8 @@ type ListenerApplyConfiguration struct {
 	// client.properties and its like, and no certificate.
 	Scope *apiv1alpha1.ListenerScope `json:"scope,omitempty"`
 	// Authentication says how the listener identifies clients: MTLS (default) by the client's certificate, Mesh by the one
-	// of its sidecar, None not at all.
+	// of its sidecar, SASL (over TLS), SASLPlaintext (SASL without TLS), or None not at all. KafkaUsers have files for MTLS,
+	// Mesh and None; SASL is for Signet's own connection (spec.admin.sasl).
 	Authentication *apiv1alpha1.ListenerAuthentication `json:"authentication,omitempty"`
 	// ServerCA names the certificates that clients must trust to reach this listener; default: the certificates of the
 	// client certificates' own issuer (the mesh root), for brokers whose certificate the mesh signed. The Secret or
