@@ -68,11 +68,27 @@ func (c *Connections) Admin(cluster *v1alpha1.KafkaCluster) (*Admin, error) {
 	if old != nil && old.uid == cluster.UID && old.generation >= cluster.Generation {
 		return old.admin, nil
 	}
+	kafka, err := c.Client(cluster)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
+		old.admin.close()
+	}
+	admin := NewAdmin(key.String(), kafka)
+	c.open[key] = &connection{cluster.UID, cluster.Generation, admin}
+	return admin, nil
+}
+
+// Client returns a connection of the caller's own, who closes it, with Signet's identity and further options. Nothing is
+// sent before the first request. Its error is an *InvalidClusterError.
+func (c *Connections) Client(cluster *v1alpha1.KafkaCluster, options ...kgo.Opt) (*kgo.Client, error) {
+	key := client.ObjectKeyFromObject(cluster)
 	listener, ok := cluster.AdminListener()
 	if !ok {
 		return nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: spec.admin.listener %q is none of spec.listeners", key, cluster.Spec.Admin.Listener)}
 	}
-	kafka, err := kgo.NewClient(
+	kafka, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(listener.BootstrapServers...),
 		kgo.ClientID("signet"),
 		kgo.Dialer(dialer{c.identity, cluster.DeepCopy()}.dial),
@@ -81,16 +97,11 @@ func (c *Connections) Admin(cluster *v1alpha1.KafkaCluster) (*Admin, error) {
 		kgo.RetryTimeout(retryTimeout),
 		kgo.RequestTimeoutOverhead(dialTimeout),
 		kgo.MetadataMinAge(time.Second),
-	)
+	}, options...)...)
 	if err != nil {
-		return nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: make admin client: %w", key, err)}
+		return nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: make client: %w", key, err)}
 	}
-	if old != nil {
-		old.admin.close()
-	}
-	admin := NewAdmin(key.String(), kafka)
-	c.open[key] = &connection{cluster.UID, cluster.Generation, admin}
-	return admin, nil
+	return kafka, nil
 }
 
 // Close closes the connection to a cluster that is gone, if there is one.

@@ -52,11 +52,11 @@ var lanes = [][]suite{
 		{name: "attack", dir: ".", args: []string{"-parallel=4", "./test/attack/..."}, node: true},
 	},
 	{
-		{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./convert/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
+		{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./convert/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./observe/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
 		{name: "images", dir: "images", args: []string{"./..."}},
 		{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
 		{name: "api", dir: ".", args: []string{"./cmd/controller/...", "./cmd/webhook/..."}},
-		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules"}, prepare: kafkaLibs},
+		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./cmd/kubectl-signet/cli", "./issuer", "./observe", "./principal", "./principal/rules"}, prepare: kafkaLibs},
 		{name: "demo", dir: ".", args: []string{"./test/demo/..."}},
 	},
 }
