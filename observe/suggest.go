@@ -23,6 +23,8 @@ const minPrefix = 3
 // Existing are the names that there are in a Kafka, whoever uses them.
 type Existing struct {
 	Topics, Groups []string
+	// Complete tells that there are no others. Where there may be, no prefix is suggested.
+	Complete bool
 }
 
 // Suggestion is what a KafkaUser has to declare to be allowed what was observed.
@@ -78,7 +80,9 @@ func Suggest(uses []Use, user *v1alpha1.KafkaUser, cluster *v1alpha1.KafkaCluste
 	slices.Sort(groups)
 	s.topics(topics)
 	s.groups(slices.Compact(groups), topics)
-	s.compress(existing, topics, groups)
+	if existing.Complete {
+		s.compress(existing, topics, groups)
+	}
 	rules := s.rules(s.out)
 	s.leftOut(slices.DeleteFunc(served, func(u Use) bool { return s.covers(rules, u.Access) }), s.why)
 	s.leftOut(old, func(Access) string { return "that is too long ago" })
@@ -318,8 +322,9 @@ func (s *suggester) beyond(topics map[string][]string, existing Existing, declar
 	for _, topic := range existing.Topics {
 		known[topic] = true
 	}
+	gone := func(topic string) bool { return existing.Complete && !known[topic] }
 	for _, topic := range slices.Sorted(maps.Keys(topics)) {
-		if _, listed := s.verbOf[topic]; listed && !known[topic] {
+		if _, listed := s.verbOf[topic]; listed && gone(topic) {
 			s.out.note("topic %s does not exist (any more)", topic)
 		}
 		reads := func(o string) bool { return o != "DESCRIBE" && o != "DESCRIBE_CONFIGS" }

@@ -157,6 +157,7 @@ func TestSuggest(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			test.existing.Complete = true
 			// What another principal did is what the KafkaUser is to be allowed.
 			got := Suggest(seen("User:ANONYMOUS", test.uses...), testUser(test.declared), testCluster(test.policy), test.existing, noon.Add(-Window))
 			if fmt.Sprintf("%q", got) != fmt.Sprintf("%q", test.want) {
@@ -166,6 +167,13 @@ func TestSuggest(t *testing.T) {
 				t.Errorf("empty: %t", got.Empty())
 			}
 		})
+	}
+}
+
+func TestNoPrefixWhereThereMayBeMore(t *testing.T) {
+	got := Suggest(seen("User:x", "READ TOPIC a-1", "READ TOPIC a-2", "READ TOPIC a-3"), testUser(nil), testCluster(v1alpha1.ClusterPolicy{}), Existing{Topics: []string{"a-1"}}, noon.Add(-Window))
+	if !slices.Equal(got.Consume, []string{"a-1", "a-2", "a-3"}) || len(got.Notes) != 0 {
+		t.Errorf("%q", got)
 	}
 }
 
@@ -201,7 +209,7 @@ func TestSuggestIsExact(t *testing.T) {
 		}
 		slices.Sort(lines)
 		uses := seen("User:legacy", slices.Compact(lines)...)
-		var existing Existing
+		existing := Existing{Complete: true}
 		for range random.IntN(12) {
 			existing.Topics = append(existing.Topics, topic())
 		}
@@ -213,7 +221,7 @@ func TestSuggestIsExact(t *testing.T) {
 		got := Suggest(uses, user, cluster, existing, since)
 		fail := func(format string, args ...any) {
 			t.Helper()
-			t.Fatalf("seed %d: %s\nof %q, existing %q, policy %+v\nsuggested %q", seed, fmt.Sprintf(format, args...), lines, existing, policy, got)
+			t.Fatalf("seed %d: %s\nof %q, existing %+v, policy %+v\nsuggested %q", seed, fmt.Sprintf(format, args...), lines, existing, policy, got)
 		}
 
 		allowed := func(s Suggestion) func(Access) bool {
