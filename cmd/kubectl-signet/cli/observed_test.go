@@ -96,7 +96,7 @@ func TestSuggestCommand(t *testing.T) {
 		"whose":     {v1alpha1.AuthorizationAudit, suggestOptions{principal: "User:ANONYMOUS"}, "--as <namespace>/<name>"},
 		"malformed": {v1alpha1.AuthorizationAudit, suggestOptions{principal: "User:ANONYMOUS", as: "shop"}, "--as shop"},
 		"no label":  {v1alpha1.AuthorizationAudit, suggestOptions{principal: "User:ANONYMOUS", as: "shop/a.b"}, "--as shop/a.b"},
-		"super":     {v1alpha1.AuthorizationAudit, suggestOptions{principal: "User:broker"}, "super user"},
+		"super":     {v1alpha1.AuthorizationAudit, suggestOptions{principal: "User:broker", as: "shop/broker"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c, cluster := observedWorld(t, test.mode)

@@ -46,7 +46,8 @@ and for nothing else that exists. What was left out, and why, is in comments. It
 
 A principal that is a KafkaUser's keeps everything else that the KafkaUser declares. Another one needs --as, which says what its
 KafkaUser is to be; --client-id picks one of many clients that share a principal, as those without a certificate do
-(User:ANONYMOUS). With --all the principals of which that is not known are named on the error stream.
+(User:ANONYMOUS). With --all the principals of which that is not known are named on the error stream, and super users are left
+out.
 
 The topic ` + observe.AccessTopic + ` is read with the credentials in a directory that kubectl signet sign or export wrote. Prefixes are
 suggested where these credentials see every name: where they may describe ACLs, or nobody is enforced.`,
@@ -104,10 +105,7 @@ func suggest(ctx context.Context, c client.Reader, cluster *v1alpha1.KafkaCluste
 	exempt := superUser(cluster)
 	var out []convert.Converted
 	for _, name := range slices.Sorted(maps.Keys(by)) {
-		if exempt(name) {
-			if !o.all {
-				return fmt.Errorf("%s is a super user, which no ACL restrains and no KafkaUser can be", name)
-			}
+		if o.all && exempt(name) {
 			continue
 		}
 		user, err := userFor(name, o.as, users, cluster)
