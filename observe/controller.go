@@ -122,28 +122,49 @@ func (r *Controller) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Resu
 		r.stop(req.NamespacedName)
 		return r.unobserved(ctx, &cluster)
 	}
-	graph, reached, failure := r.reader(ctx, &cluster).state()
-	r.Metrics.size(req.String(), reached, graph.Size())
-	var acls []access.Binding
-	if reached {
-		admin, err := r.Kafka.Admin(&cluster)
-		if err == nil {
-			acls, err = admin.Describe(ctx)
-		}
-		if ctx.Err() != nil {
-			return ctrl.Result{}, ctx.Err()
-		}
-		if err != nil {
-			failure = err
-		}
+	seen := r.look(ctx, &cluster)
+	if ctx.Err() != nil {
+		return ctrl.Result{}, ctx.Err()
 	}
-	if err := r.writeCluster(ctx, &cluster, observed(graph.Size(), reached, failure)); err != nil {
+	if err := r.writeCluster(ctx, &cluster, seen.condition); err != nil {
 		return ctrl.Result{}, err
 	}
-	if !reached || failure != nil {
+	if !seen.current {
 		return ctrl.Result{RequeueAfter: shortestRest}, nil
 	}
-	return r.judge(ctx, &cluster, graph, access.NewRules(acls))
+	return r.judge(ctx, &cluster, seen.graph, seen.rules)
+}
+
+// sight is what is known of a KafkaCluster.
+type sight struct {
+	graph *Graph
+	rules access.Rules
+	// current tells that both are of now; condition says it of the graph, or why not.
+	current   bool
+	condition metav1.Condition
+}
+
+// look asks the cluster's reader and, where that has come to the end of the log, Kafka for its ACLs.
+func (r *Controller) look(ctx context.Context, cluster *v1alpha1.KafkaCluster) sight {
+	graph, reached, failure := r.reader(ctx, cluster).state()
+	r.Metrics.size(cluster.Namespace+"/"+cluster.Name, reached, graph.Size())
+	seen := sight{graph: graph}
+	if reached && failure == nil {
+		var acls []access.Binding
+		acls, failure = r.acls(ctx, cluster)
+		seen.rules = access.NewRules(acls)
+	}
+	seen.current = reached && failure == nil
+	seen.condition = observed(graph.Size(), reached, failure)
+	return seen
+}
+
+func (r *Controller) acls(ctx context.Context, cluster *v1alpha1.KafkaCluster) ([]access.Binding, error) {
+	admin, err := r.Kafka.Admin(cluster)
+	if err != nil {
+		return nil, err
+	}
+	return admin.Describe(ctx)
 }
 
 // observed is the condition AccessObserved.
