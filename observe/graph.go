@@ -5,7 +5,6 @@ package observe
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -112,32 +111,29 @@ func (u Use) Count() int64 { return sum(sum(u.Allowed, u.Tolerated), u.Denied) }
 
 // Uses returns what was used, of the keys to keep (nil for all), by principal, type, name and operation in their order.
 func (g *Graph) Uses(keep func(Key) bool) []Use {
-	type found struct {
-		Use
-		clients map[string]bool
-	}
-	uses := map[Access]*found{}
+	uses := map[unique.Handle[Access]]*Use{}
 	g.mu.RLock()
 	for k, s := range g.records {
-		key := Key{Access: k.access.Value(), Node: k.node, ClientID: k.clientID.Value(), Result: k.result}
-		if keep != nil && !keep(key) {
+		access, clientID := k.access.Value(), k.clientID.Value()
+		if keep != nil && !keep(Key{Access: access, Node: k.node, ClientID: clientID, Result: k.result}) {
 			continue
 		}
-		u := uses[key.Access]
+		u := uses[k.access]
 		if u == nil {
-			u = &found{Use{Access: key.Access, First: s.First, Last: s.Last}, map[string]bool{}}
-			uses[key.Access] = u
+			u = &Use{Access: access, First: s.First, Last: s.Last}
+			uses[k.access] = u
 		}
-		u.add(key.Result, s)
-		u.clients[key.ClientID] = true
+		u.add(k.result, s)
+		u.ClientIDs = append(u.ClientIDs, clientID)
 	}
 	g.mu.RUnlock()
 	out := make([]Use, 0, len(uses))
 	for _, u := range uses {
-		u.ClientIDs = slices.Sorted(maps.Keys(u.clients))
+		slices.Sort(u.ClientIDs)
+		u.ClientIDs = slices.Compact(u.ClientIDs)
 		u.Clients = len(u.ClientIDs)
 		u.ClientIDs = u.ClientIDs[:min(len(u.ClientIDs), maxClientIDs)]
-		out = append(out, u.Use)
+		out = append(out, *u)
 	}
 	slices.SortFunc(out, func(a, b Use) int { return compareAccess(a.Access, b.Access) })
 	return out

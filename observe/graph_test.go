@@ -18,7 +18,7 @@ var noon = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 // entry is a record as a broker writes it.
 func entry(k Key, s Sum) (key, value []byte) {
-	key, err := json.Marshal(keyText{formatVersion, &k.Node, k.Principal, &k.ClientID, k.Type, k.Name, k.Operation, k.Result})
+	key, err := json.Marshal(keyText{formatVersion, &k.Node, k.Principal, k.ClientID, k.Type, k.Name, k.Operation, k.Result})
 	if err != nil {
 		panic(err) // plain strings and numbers
 	}

@@ -60,7 +60,7 @@ type Key struct {
 	Access
 	// Node is the broker's node.id.
 	Node int32
-	// ClientID that the client gives itself.
+	// ClientID that the client gives itself; "" where it gives none.
 	ClientID string
 	Result   Result
 }
@@ -80,16 +80,16 @@ type Record struct {
 	Sum *Sum
 }
 
-// keyText and sumText are records as the topic has them. Pointers tell what is missing.
+// keyText and sumText are records as the topic has them. A pointer tells that the node is missing, for there is one of number 0.
 type keyText struct {
-	V         int     `json:"v"`
-	Node      *int32  `json:"node"`
-	Principal string  `json:"principal"`
-	ClientID  *string `json:"clientId"`
-	Type      string  `json:"type"`
-	Name      string  `json:"name"`
-	Operation string  `json:"operation"`
-	Result    Result  `json:"result"`
+	V         int    `json:"v"`
+	Node      *int32 `json:"node"`
+	Principal string `json:"principal"`
+	ClientID  string `json:"clientId"`
+	Type      string `json:"type"`
+	Name      string `json:"name"`
+	Operation string `json:"operation"`
+	Result    Result `json:"result"`
 }
 
 type sumText struct {
@@ -117,14 +117,14 @@ func DecodeRecord(key, value []byte) (Record, error) {
 	switch {
 	case k.V != formatVersion:
 		return Record{}, fmt.Errorf("access record: key of version %d; this reader knows %d", k.V, formatVersion)
-	case k.Node == nil || *k.Node < 0 || k.ClientID == nil || k.Principal == "" || k.Name == "":
-		return Record{}, fmt.Errorf("access record: key without node, principal, clientId or name")
+	case k.Node == nil || *k.Node < 0 || k.Principal == "" || k.Name == "":
+		return Record{}, fmt.Errorf("access record: key without node, principal or name")
 	case !isEnum(k.Type) || !isEnum(k.Operation):
 		return Record{}, fmt.Errorf("access record: key with type %.80q or operation %.80q", k.Type, k.Operation)
 	case k.Result != Allowed && k.Result != Denied && k.Result != Tolerated:
 		return Record{}, fmt.Errorf("access record: key with result %.80q", k.Result)
 	}
-	record := Record{Key: Key{Access: Access{k.Principal, k.Type, k.Name, k.Operation}, Node: *k.Node, ClientID: *k.ClientID, Result: k.Result}}
+	record := Record{Key: Key{Access: Access{k.Principal, k.Type, k.Name, k.Operation}, Node: *k.Node, ClientID: k.ClientID, Result: k.Result}}
 	if value == nil {
 		return record, nil
 	}

@@ -150,6 +150,11 @@ spec: {clusterRef: {name: kafka, namespace: brokers}, enforcement: Audit}
 	if !strings.Contains(message, "all principals are enforced but 1") {
 		t.Errorf("the condition says %q", message)
 	}
+	// What the controller says of a KafkaUser, once there is a Kafka, is shown.
+	kubectl("-n", "shop", "patch", "kafkauser", "a-b", "--subresource=status", "--type=merge", "-p", `{"status":{"observed":{"authorization":"Audited","wouldBeDenied":7,"lastSeen":"`+time.Now().Add(-time.Hour).UTC().Format(time.RFC3339)+`"}}}`)
+	if row := strings.Join(strings.Fields(kubectl("-n", "shop", "get", "kafkauser", "a-b", "-o", "wide", "--no-headers")), " "); !strings.Contains(row, "Audited 7 ") {
+		t.Errorf("kubectl shows %q", row)
+	}
 	// There is no Kafka: the condition says so.
 	await.Until(t, time.Minute, "the condition AccessObserved says that Kafka does not answer", func() (bool, string) {
 		out := kubectl("-n", "brokers", "get", "kafkacluster", "kafka", "-o", `jsonpath={.status.conditions[?(@.type=="AccessObserved")].reason}`)
