@@ -76,20 +76,41 @@ func (c *Connections) Admin(cluster *v1alpha1.KafkaCluster) (*Admin, error) {
 	if old != nil && old.uid == cluster.UID && old.generation >= cluster.Generation {
 		return old.admin, nil
 	}
+	kafka, login, err := c.dial(cluster)
+	if err != nil {
+		return nil, err
+	}
+	if old != nil {
+		old.admin.close()
+	}
+	open := &connection{uid: cluster.UID, generation: cluster.Generation, admin: NewAdmin(key.String(), kafka), login: login}
+	c.open[key] = open
+	return open.admin, nil
+}
+
+// Client returns a connection of the caller's own, who closes it, with Signet's identity and further options. Nothing is
+// sent before the first request. Its error is an *InvalidClusterError.
+func (c *Connections) Client(cluster *v1alpha1.KafkaCluster, options ...kgo.Opt) (*kgo.Client, error) {
+	kafka, _, err := c.dial(cluster, options...)
+	return kafka, err
+}
+
+// dial returns a connection and how it logs in; nil where its certificate says all.
+func (c *Connections) dial(cluster *v1alpha1.KafkaCluster, options ...kgo.Opt) (*kgo.Client, *login, error) {
+	key := client.ObjectKeyFromObject(cluster)
 	listener, ok := cluster.AdminListener()
 	if !ok {
-		return nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: spec.admin.listener %q is none of spec.listeners", key, cluster.Spec.Admin.Listener)}
+		return nil, nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: spec.admin.listener %q is none of spec.listeners", key, cluster.Spec.Admin.Listener)}
 	}
-	open := &connection{uid: cluster.UID, generation: cluster.Generation}
-	var options []kgo.Opt
+	var login *login
 	if cluster.Spec.Admin.SASL != nil {
 		if c.SASL == nil {
-			return nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: spec.admin.sasl: %w", key, errNoSASL)}
+			return nil, nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: spec.admin.sasl: %w", key, errNoSASL)}
 		}
-		open.login = newLogin(key.String(), cluster.DeepCopy(), c.SASL)
-		options = append(options, open.login.option())
+		login = newLogin(key.String(), cluster.DeepCopy(), c.SASL)
+		options = append(options, login.option())
 	}
-	kafka, err := kgo.NewClient(append(options,
+	kafka, err := kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(listener.BootstrapServers...),
 		kgo.ClientID("signet"),
 		kgo.Dialer(dialer{c.identity, cluster.DeepCopy(), listener.Authentication == v1alpha1.AuthenticationSASLPlaintext}.dial),
@@ -98,16 +119,11 @@ func (c *Connections) Admin(cluster *v1alpha1.KafkaCluster) (*Admin, error) {
 		kgo.RetryTimeout(retryTimeout),
 		kgo.RequestTimeoutOverhead(dialTimeout),
 		kgo.MetadataMinAge(time.Second),
-	)...)
+	}, options...)...)
 	if err != nil {
-		return nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: make admin client: %w", key, err)}
+		return nil, nil, &InvalidClusterError{fmt.Errorf("kafkacluster %s: make client: %w", key, err)}
 	}
-	if old != nil {
-		old.admin.close()
-	}
-	open.admin = NewAdmin(key.String(), kafka)
-	c.open[key] = open
-	return open.admin, nil
+	return kafka, login, nil
 }
 
 // Login looks whether there are credentials for a cluster, makes the connection to it anew if they are others than it was

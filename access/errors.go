@@ -128,7 +128,9 @@ func answered(cluster string, code int16, message *string) error {
 	return refused
 }
 
-// reasonOf is the condition reason for an error of a request.
+// ReasonOf is the condition reason for an error of a request.
+func ReasonOf(err error) string { return reasonOf(err) }
+
 func reasonOf(err error) string {
 	var refused *RefusedError
 	var invalid *InvalidClusterError

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -111,6 +112,7 @@ func TestKafka(t *testing.T) {
 	t.Run("Behaviour", func(t *testing.T) { behaviour(t, with(t), a, b) })
 	t.Run("OneRefusedAmongMany", func(t *testing.T) { oneRefused(t, with(t)) })
 	t.Run("ThousandsOfACLs", func(t *testing.T) { thousands(t, with(t)) })
+	t.Run("RulesAnswerAsTheBroker", func(t *testing.T) { rulesAgree(t, with(t), a, b) })
 	t.Run("Streams", func(t *testing.T) { streams(t, with(t), a, b) })
 	t.Run("QuotaSlowsDown", func(t *testing.T) { quotaSlowsDown(t, with(t), a, b) })
 	t.Run("ClientSeesExactlyItsTopics", func(t *testing.T) { clientStory(t, with(t), a, b) })
@@ -239,6 +241,100 @@ func oneRefused(t *testing.T, h *harness) {
 		t.Errorf("%v", err)
 	}
 	h.wantHeld("User:shop.orders", good)
+}
+
+// rulesAgree holds that Rules give the answers of the broker's own authorizer, for each operation on topics, under random
+// ACLs of all kinds. A broker tells a client which operations it may do (KIP-430).
+func rulesAgree(t *testing.T, h *harness, a *kafkatest.Authority, b *kafkatest.Broker) {
+	topics := []string{"aa", "ab", "b-a", "b-b"}
+	for _, name := range topics {
+		h.must(h.admin().CreateTopic(h.ctx, name, Topic{Partitions: 1, ReplicationFactor: 1}))
+	}
+	identity := clientOf(t, a, principal.UserSubject{Namespace: "shop", Name: "rules", Organization: "signet"})
+	connection, err := kgo.NewClient(kgo.SeedBrokers(b.Address), kgo.DialTLSConfig(identity))
+	h.must(err)
+	defer connection.Close()
+	operations := []kmsg.ACLOperation{
+		kmsg.ACLOperationRead, kmsg.ACLOperationWrite, kmsg.ACLOperationCreate, kmsg.ACLOperationDescribe, kmsg.ACLOperationDelete,
+		kmsg.ACLOperationAlter, kmsg.ACLOperationDescribeConfigs, kmsg.ACLOperationAlterConfigs,
+	}
+	// said is what the broker lets the client do with each topic; nothing with one that it may not describe.
+	said := func() map[string]int32 {
+		request := kmsg.NewPtrMetadataRequest()
+		request.IncludeTopicAuthorizedOperations = true
+		for _, name := range topics {
+			topic := kmsg.NewMetadataRequestTopic()
+			topic.Topic = kmsg.StringPtr(name)
+			request.Topics = append(request.Topics, topic)
+		}
+		response, err := request.RequestWith(h.ctx, connection)
+		h.must(err)
+		out := map[string]int32{}
+		for _, topic := range response.Topics {
+			if err := kerr.ErrorForCode(topic.ErrorCode); err == nil {
+				out[*topic.Topic] = topic.AuthorizedOperations
+			} else if !errors.Is(err, kerr.TopicAuthorizationFailed) {
+				t.Fatal(err)
+			}
+		}
+		return out
+	}
+	random := rand.New(rand.NewPCG(1, 8))
+	granted := 0
+	for round := range 40 {
+		acls := Bindings{}
+		for range 1 + random.IntN(12) {
+			binding := Binding{
+				Principal: []string{"User:shop.rules", "User:shop.rules", "User:shop.other", everybody}[random.IntN(4)], Host: []string{AnyHost, AnyHost, AnyHost, "10.9.9.9"}[random.IntN(4)],
+				ResourceType: kmsg.ACLResourceTypeTopic, ResourceName: []string{"aa", "ab", "a", "b-", "b-a", wildcard}[random.IntN(6)],
+				PatternType: []kmsg.ACLResourcePatternType{kmsg.ACLResourcePatternTypeLiteral, kmsg.ACLResourcePatternTypePrefixed}[random.IntN(2)],
+				Operation:   append(operations, kmsg.ACLOperationAll)[random.IntN(len(operations)+1)],
+				Permission:  []kmsg.ACLPermissionType{kmsg.ACLPermissionTypeAllow, kmsg.ACLPermissionTypeAllow, kmsg.ACLPermissionTypeDeny}[random.IntN(3)],
+			}
+			acls[binding] = struct{}{}
+		}
+		held, err := h.admin().Describe(h.ctx)
+		h.must(err)
+		desired := principalsOf(held)
+		for binding := range acls {
+			if desired[binding.Principal] == nil {
+				desired[binding.Principal] = Bindings{}
+			}
+			desired[binding.Principal][binding] = struct{}{}
+		}
+		h.must(h.admin().Apply(h.ctx, Diff(desired, held, nil)))
+		rules := RulesOf(acls)
+		want := map[string]int32{}
+		for _, name := range topics {
+			var bits int32
+			for _, o := range operations {
+				answer := rules.Answer("User:shop.rules", kmsg.ACLResourceTypeTopic, name, o)
+				if answer == AnswerByHost {
+					// The client is not at that host: without the ACLs of that host, the answer is certain.
+					elsewhere := maps.Clone(acls)
+					maps.DeleteFunc(elsewhere, func(b Binding, _ struct{}) bool { return b.Host != AnyHost })
+					answer = RulesOf(elsewhere).Answer("User:shop.rules", kmsg.ACLResourceTypeTopic, name, o)
+				}
+				if answer == AnswerAllowed {
+					bits |= 1 << o
+				}
+			}
+			if bits&(1<<kmsg.ACLOperationDescribe) != 0 {
+				want[name] = bits
+				granted++
+			}
+		}
+		var got map[string]int32
+		if !h.eventually(func() bool { got = said(); return maps.Equal(got, want) }) {
+			t.Fatalf("round %d: the broker says %x, the rules %x, of\n%v", round, got, want, slices.Collect(maps.Keys(acls)))
+		}
+	}
+	if granted < 20 {
+		t.Errorf("of 160 topics the client may describe %d", granted)
+	}
+	for _, name := range topics {
+		h.must(h.admin().DeleteTopic(h.ctx, name))
+	}
 }
 
 // thousands holds that a user with more bindings than a request may carry comes and goes.

@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"github.com/signet-kafka/signet/api/v1alpha1"
+	"github.com/signet-kafka/signet/principal/mapping"
 )
 
 // Rules judge what the CRDs' own validation cannot: they are the rules by which the declarations are carried out later, so
@@ -74,6 +75,9 @@ func JudgeUser(old, user *v1alpha1.KafkaUser, facts Facts, rules Rules) (problem
 		if len(kept) > 0 {
 			warnings = append(warnings, fmt.Sprintf("unchanged and still wrong: %.200s", kept[0]))
 		}
+	}
+	if user.Spec.Enforcement == v1alpha1.EnforcementAudit && facts.Cluster != nil && facts.Cluster.Spec.Authorization != nil && facts.Cluster.Spec.Authorization.Exemptions != v1alpha1.ExemptionsAllow {
+		warnings = append(warnings, fmt.Sprintf("enforcement Audit has no effect: authorization.exemptions of KafkaCluster %s/%s is not Allow", facts.Cluster.Namespace, facts.Cluster.Name))
 	}
 	if facts.Cluster != nil && len(problems) == 0 && (old == nil || claims(old, user)) {
 		for _, dispute := range rules.Claimed(facts.Cluster, facts.Ledger, user) {
@@ -140,6 +144,11 @@ func JudgeCluster(old, cluster *v1alpha1.KafkaCluster, ledger []v1alpha1.Princip
 func wrongWithCluster(cluster *v1alpha1.KafkaCluster, ledger []v1alpha1.PrincipalMapping) []error {
 	spec := field.NewPath("spec")
 	problems := malformed(&cluster.Spec.NamespaceSelector, spec.Child("namespaceSelector"))
+	if a := cluster.Spec.Authorization; a != nil && a.People != "" {
+		if err := mapping.CheckPattern(a.People); err != nil {
+			problems = append(problems, field.Invalid(spec.Child("authorization", "people"), a.People, err.Error()))
+		}
+	}
 	super := func(path *field.Path, value, principal string) {
 		owned := slices.IndexFunc(ledger, func(m v1alpha1.PrincipalMapping) bool { return m.Spec.Owner != nil && m.Spec.Principal == principal })
 		if owned >= 0 {

@@ -30,10 +30,14 @@ type BrokerConfig struct {
 	Skipped []string
 }
 
-// RenderBrokerConfig renders what brokers of a cluster mount. clientCA (PEM) is what they trust for clients; generation
-// goes into mapping.json. The same entries in any order give the same result. It errs where the result is larger than
-// the ConfigMaps may be.
-func RenderBrokerConfig(cluster *v1alpha1.KafkaCluster, clientCA []byte, entries []Entry, generation int64) (BrokerConfig, error) {
+// minMappingRoom is what mapping.json needs in the ConfigMap even where everything that can be elsewhere is, in bytes:
+// its head and the names of its shards.
+const minMappingRoom = 4 << 10
+
+// RenderBrokerConfig renders what brokers of a cluster mount. clientCA (PEM) is what they trust for clients; users are
+// those whose principals are in force; generation goes into mapping.json and authorization.json. The same entries and
+// users in any order give the same result. It errs where the result is larger than the ConfigMaps may be.
+func RenderBrokerConfig(cluster *v1alpha1.KafkaCluster, clientCA []byte, entries []Entry, users []Asked, generation int64) (BrokerConfig, error) {
 	name := cluster.Namespace + "/" + cluster.Name
 	file := mapping.File{
 		Cluster: name, Generation: generation, MeshTrustDomain: cluster.Spec.MeshTrustDomain, Unmapped: mapping.Refuse,
@@ -72,6 +76,17 @@ func RenderBrokerConfig(cluster *v1alpha1.KafkaCluster, clientCA []byte, entries
 	for key, value := range config.Data {
 		room -= len(key) + len(value)
 	}
+	if room > 0 && cluster.Spec.Authorization != nil {
+		text, err := renderAuthorization(cluster, users, generation)
+		if err != nil {
+			return BrokerConfig{}, err
+		}
+		config.Data[v1alpha1.KeyAuthorizationFile] = text
+		if room -= len(v1alpha1.KeyAuthorizationFile) + len(text); room < minMappingRoom {
+			return BrokerConfig{}, fmt.Errorf("%s of kafkacluster %s has %d bytes, more than its ConfigMap (%d bytes) has room for: with many enforced users use authorization.mode %s, in which only exemptions are listed",
+				v1alpha1.KeyAuthorizationFile, name, len(text), maxBrokerConfig, v1alpha1.AuthorizationEnforce)
+		}
+	}
 	if room <= 0 {
 		return BrokerConfig{}, fmt.Errorf("broker configuration of kafkacluster %s is larger than a ConfigMap (%d bytes): %d bytes of it are ssl.principal.mapping.rules: remove PrincipalMappings of foreign subjects that are not needed any more", name, maxBrokerConfig, len(rules))
 	}
@@ -106,6 +121,10 @@ func serverProperties(cluster *v1alpha1.KafkaCluster, rules string) string {
 		}
 		b.WriteString(prefix + "principal.builder.class=" + PrincipalBuilderClass + "\n")
 		b.WriteString(prefix + "signet.mapping.file=" + v1alpha1.BrokerConfigPath + "/" + v1alpha1.KeyMappingFile + "\n")
+	}
+	if rules == "" && cluster.Spec.Authorization != nil {
+		b.WriteString("authorizer.class.name=" + AuthorizerClass + "\n")
+		b.WriteString("signet.authorization.file=" + v1alpha1.BrokerConfigPath + "/" + v1alpha1.KeyAuthorizationFile + "\n")
 	}
 	b.WriteString("super.users=" + propertyValue(strings.Join(superUsers(cluster), ";")) + "\n")
 	return b.String()

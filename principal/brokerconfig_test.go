@@ -31,7 +31,7 @@ func TestRenderBrokerConfig(t *testing.T) {
 		{KindExact, "CN=" + strings.Repeat("x", 1000), "User:long"},
 		{KindPattern, `CN=([a-z]+)/([0-9]+)\.acme,O=Acme`, "User:acme.$2$$$1/"},
 	}
-	config, err := RenderBrokerConfig(cluster, []byte("-----BEGIN CERTIFICATE-----\n"), entries, 3)
+	config, err := RenderBrokerConfig(cluster, []byte("-----BEGIN CERTIFICATE-----\n"), entries, nil, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestRenderBrokerConfig(t *testing.T) {
 		}
 	}
 	slices.Reverse(entries)
-	again, err := RenderBrokerConfig(cluster, []byte("-----BEGIN CERTIFICATE-----\n"), entries, 3)
+	again, err := RenderBrokerConfig(cluster, []byte("-----BEGIN CERTIFICATE-----\n"), entries, nil, 3)
 	if err != nil || !maps.Equal(again.Data, config.Data) {
 		t.Errorf("another order of the same entries gave another result, %v", err)
 	}
@@ -89,7 +89,7 @@ func TestRulesAndMappingFileAgree(t *testing.T) {
 			Entry{KindExact, "CN=Bücher,O=Acme", "User:bücher"},
 			Entry{KindExact, `1.2.840.113549.1.9.1=#1603614062,CN=mail`, "User:mail"},
 			Entry{KindPattern, `CN=([a-z]+)/([0-9]+)\.acme,O=Acme`, "User:acme.$2$$$1"})
-		config, err := RenderBrokerConfig(cluster, nil, entries, 1)
+		config, err := RenderBrokerConfig(cluster, nil, entries, nil, 1)
 		if err != nil || len(config.Skipped) > 0 {
 			t.Fatalf("%q: %v, skipped %v", template, err, config.Skipped)
 		}
@@ -155,7 +155,7 @@ func TestRenderBrokerConfigShardsTenThousandUsers(t *testing.T) {
 			Entry{KindSPIFFE, "spiffe://kafka.signet.dev/user/namespace/" + name, "User:namespace." + name},
 			Entry{KindSPIFFE, "spiffe://cluster.local/ns/namespace/sa/" + name, "User:namespace." + name})
 	}
-	config, err := RenderBrokerConfig(kafka(), nil, entries, 1)
+	config, err := RenderBrokerConfig(kafka(), nil, entries, nil, 1)
 	if err != nil || len(config.Shards) == 0 {
 		t.Fatalf("%d shards, %v", len(config.Shards), err)
 	}
@@ -188,7 +188,7 @@ func TestRenderBrokerConfigRefusesWhatNoConfigMapHolds(t *testing.T) {
 	for i := range 2000 {
 		entries = append(entries, Entry{KindExact, fmt.Sprintf("CN=%s%d", strings.Repeat("x", 700), i), "User:x"})
 	}
-	if _, err := RenderBrokerConfig(kafka(), nil, entries, 1); err == nil || !strings.Contains(err.Error(), "kafka/kafka") {
+	if _, err := RenderBrokerConfig(kafka(), nil, entries, nil, 1); err == nil || !strings.Contains(err.Error(), "kafka/kafka") {
 		t.Fatalf("RenderBrokerConfig = %v, want an error that names the cluster", err)
 	}
 }

@@ -117,7 +117,7 @@ func (r *Clusters) SetupWithManager(mgr ctrl.Manager) error {
 		For(&v1alpha1.KafkaCluster{}, builder.WithPredicates(predicate.GenerationChangedPredicate{})).
 		Owns(&corev1.ConfigMap{}).
 		Watches(&v1alpha1.PrincipalMapping{}, batched(clusterOfMapping)).
-		Watches(&v1alpha1.KafkaUser{}, batched(clusterOfUser), builder.WithPredicates(predicate.Funcs{UpdateFunc: comesOrGoes})).
+		Watches(&v1alpha1.KafkaUser{}, batched(clusterOfUser), builder.WithPredicates(predicate.Funcs{UpdateFunc: ofTheLedger})).
 		Watches(&v1alpha1.MeshIssuer{}, handler.EnqueueRequestsFromMapFunc(r.clustersOfIssuer))
 	for _, changes := range r.TrustChanges {
 		building.WatchesRawSource(changes)
@@ -125,13 +125,14 @@ func (r *Clusters) SetupWithManager(mgr ctrl.Manager) error {
 	return building.Complete(r)
 }
 
-// comesOrGoes tells whether a change of a KafkaUser is one that the ledger looks at: whether it is there, and whose. What
-// else it declares is in its PrincipalMapping, or none of the ledger's business.
-func comesOrGoes(e event.UpdateEvent) bool {
+// ofTheLedger tells whether a change of a KafkaUser is one that the brokers' configuration looks at: whether it is there,
+// whose, and whether its denials count. What else it declares is in its PrincipalMapping, or none of the ledger's business.
+func ofTheLedger(e event.UpdateEvent) bool {
 	before, after := e.ObjectOld.(*v1alpha1.KafkaUser), e.ObjectNew.(*v1alpha1.KafkaUser)
 	return before.UID != after.UID ||
 		before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
-		before.Spec.ClusterRef.In(before.Namespace) != after.Spec.ClusterRef.In(after.Namespace)
+		before.Spec.ClusterRef.In(before.Namespace) != after.Spec.ClusterRef.In(after.Namespace) ||
+		before.Spec.Enforcement != after.Spec.Enforcement
 }
 
 // batched enqueues after batchDelay; requests for one object in that time become one.
@@ -178,7 +179,7 @@ func (r *Clusters) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	entries, err := r.judge(ctx, &cluster, alive)
+	entries, asked, err := r.judge(ctx, &cluster, alive)
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("judge ledger of kafkacluster %s: %w", req, err)
 	}
@@ -187,7 +188,7 @@ func (r *Clusters) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 		return ctrl.Result{RequeueAfter: rest}, nil
 	}
 	before := cluster.Status.BrokerConfigGeneration
-	want, err := r.render(ctx, &cluster, entries)
+	want, err := r.render(ctx, &cluster, entries, asked)
 	if err != nil {
 		return ctrl.Result{}, fmt.Errorf("render broker configuration of kafkacluster %s: %w", req, err)
 	}
@@ -210,48 +211,54 @@ func (r *Clusters) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result
 	return ctrl.Result{}, nil
 }
 
-// usersOf returns the KafkaUsers that refer to the cluster and are not being deleted.
-func (r *Clusters) usersOf(ctx context.Context, cluster *v1alpha1.KafkaCluster) (map[types.NamespacedName]bool, error) {
+// usersOf returns the KafkaUsers that refer to the cluster and are not being deleted, with what they ask of the brokers'
+// authorizer.
+func (r *Clusters) usersOf(ctx context.Context, cluster *v1alpha1.KafkaCluster) (map[types.NamespacedName]v1alpha1.Enforcement, error) {
 	var users v1alpha1.KafkaUserList
 	if err := r.Client.List(ctx, &users, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("list kafkausers: %w", err)
 	}
-	alive := map[types.NamespacedName]bool{}
+	alive := map[types.NamespacedName]v1alpha1.Enforcement{}
 	for i := range users.Items {
 		u := &users.Items[i]
 		if u.DeletionTimestamp.IsZero() && u.Spec.ClusterRef.In(u.Namespace) == (v1alpha1.ClusterReference{Name: cluster.Name, Namespace: cluster.Namespace}) {
-			alive[client.ObjectKeyFromObject(u)] = true
+			alive[client.ObjectKeyFromObject(u)] = u.Spec.Enforcement
 		}
 	}
 	return alive, nil
 }
 
-// judge writes the verdicts that changed and returns every subject in force. The mappings are the cache's own and must not
-// be changed.
-func (r *Clusters) judge(ctx context.Context, cluster *v1alpha1.KafkaCluster, alive map[types.NamespacedName]bool) ([]Entry, error) {
+// judge writes the verdicts that changed and returns every subject in force, and what the KafkaUsers ask whose principals
+// are. The mappings are the cache's own and must not be changed.
+func (r *Clusters) judge(ctx context.Context, cluster *v1alpha1.KafkaCluster, alive map[types.NamespacedName]v1alpha1.Enforcement) ([]Entry, []Asked, error) {
 	var list v1alpha1.PrincipalMappingList
 	if err := r.Client.List(ctx, &list, client.InNamespace(cluster.Namespace), client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("list principalmappings: %w", err)
+		return nil, nil, fmt.Errorf("list principalmappings: %w", err)
 	}
 	mappings := slices.DeleteFunc(list.Items, func(m v1alpha1.PrincipalMapping) bool { return m.Spec.Cluster != cluster.Name })
 	namespaces, err := r.namespaceUIDs(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	// A KafkaUser of the same name in a namespace that was deleted and made anew is another one.
 	verdicts := Judge(cluster, mappings, func(o v1alpha1.MappingOwner) bool {
-		return alive[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}] && namespaces[o.Namespace] == o.NamespaceUID
+		_, there := alive[types.NamespacedName{Namespace: o.Namespace, Name: o.Name}]
+		return there && namespaces[o.Namespace] == o.NamespaceUID
 	})
 	var entries []Entry
 	var patches []*apply.PrincipalMappingApplyConfiguration
+	var asked []Asked
 	for i := range mappings {
 		v := verdicts[mappings[i].Name]
 		entries = append(entries, v.Entries...)
+		if owner := mappings[i].Spec.Owner; owner != nil && v.Reason == v1alpha1.ReasonReady {
+			asked = append(asked, Asked{mappings[i].Spec.Principal, alive[types.NamespacedName{Namespace: owner.Namespace, Name: owner.Name}]})
+		}
 		if patch := verdictPatch(&mappings[i], v, metav1.NewTime(r.Now())); patch != nil {
 			patches = append(patches, patch)
 		}
 	}
-	return entries, r.writeVerdicts(ctx, patches)
+	return entries, asked, r.writeVerdicts(ctx, patches)
 }
 
 func (r *Clusters) namespaceUIDs(ctx context.Context) (map[string]types.UID, error) {
@@ -303,7 +310,7 @@ func (r *Clusters) writeVerdicts(ctx context.Context, patches []*apply.Principal
 }
 
 // render writes the broker ConfigMaps where their content changed, and sets the generation in the cluster's status. Where the client CA cannot be had, the last one stays.
-func (r *Clusters) render(ctx context.Context, cluster *v1alpha1.KafkaCluster, entries []Entry) (metav1.Condition, error) {
+func (r *Clusters) render(ctx context.Context, cluster *v1alpha1.KafkaCluster, entries []Entry, asked []Asked) (metav1.Condition, error) {
 	no := func(reason string, err error) (metav1.Condition, error) {
 		return metav1.Condition{Status: metav1.ConditionFalse, Reason: reason, Message: err.Error()}, nil
 	}
@@ -315,7 +322,7 @@ func (r *Clusters) render(ctx context.Context, cluster *v1alpha1.KafkaCluster, e
 		return metav1.Condition{}, err
 	}
 	generation := max(cluster.Status.BrokerConfigGeneration, 1)
-	config, err := RenderBrokerConfig(cluster, trust, entries, generation)
+	config, err := RenderBrokerConfig(cluster, trust, entries, asked, generation)
 	if err != nil {
 		return no(v1alpha1.ReasonInvalid, err)
 	}
@@ -328,7 +335,7 @@ func (r *Clusters) render(ctx context.Context, cluster *v1alpha1.KafkaCluster, e
 	}
 	if changed && cluster.Status.BrokerConfigGeneration > 0 {
 		generation++
-		if config, err = RenderBrokerConfig(cluster, trust, entries, generation); err != nil {
+		if config, err = RenderBrokerConfig(cluster, trust, entries, asked, generation); err != nil {
 			return no(v1alpha1.ReasonInvalid, err)
 		}
 	}
@@ -343,6 +350,17 @@ func (r *Clusters) render(ctx context.Context, cluster *v1alpha1.KafkaCluster, e
 	yes := metav1.Condition{Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonReady, Message: fmt.Sprintf("ConfigMap %s, generation %d", v1alpha1.BrokerConfigName(cluster.Name), generation)}
 	if len(config.Shards) > 0 {
 		yes.Message += fmt.Sprintf("; mount ConfigMaps %s to %s beside it", v1alpha1.BrokerShardName(cluster.Name, 1), v1alpha1.BrokerShardName(cluster.Name, len(config.Shards)))
+	}
+	if a := cluster.Spec.Authorization; a != nil {
+		enforced, audited := Authorization(a, asked)
+		switch a.Mode {
+		case v1alpha1.AuthorizationHybrid:
+			yes.Message += fmt.Sprintf("; of all principals, %d are enforced", len(enforced))
+		case v1alpha1.AuthorizationEnforce:
+			yes.Message += fmt.Sprintf("; all principals are enforced but %d", len(audited))
+		default:
+			yes.Message += "; no principal is enforced"
+		}
 	}
 	if len(config.Skipped) > 0 {
 		yes.Message += fmt.Sprintf("; %d subjects cannot be told to a stock broker and are in mapping.json only, such as %s", len(config.Skipped), config.Skipped[0])

@@ -57,11 +57,12 @@ func TestWhatTheLedgerLooksAt(t *testing.T) {
 		"deletion": {func(u *v1alpha1.KafkaUser) { u.DeletionTimestamp = &deleted }, true},
 		"another":  {func(u *v1alpha1.KafkaUser) { u.UID = "another" }, true},
 		"cluster":  {func(u *v1alpha1.KafkaUser) { u.Spec.ClusterRef.Name = "another" }, true},
+		"denials":  {func(u *v1alpha1.KafkaUser) { u.Spec.Enforcement = v1alpha1.EnforcementEnforce }, true},
 	} {
 		before := user("shop", "orders")
 		after := before.DeepCopy()
 		c.change(after)
-		if got := comesOrGoes(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != c.want {
+		if got := ofTheLedger(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != c.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}

@@ -4,7 +4,7 @@
 // Package principal decides who a client is to Kafka: which certificate subject and SPIFFE ID a KafkaUser has, which
 // Kafka principal they are, and what a broker must be told to come to the same answer.
 //
-// The files subject.go, identity.go, rules.go, ledger.go and brokerconfig.go are pure: plain values in, plain values
+// The files subject.go, identity.go, rules.go, ledger.go, authorization.go and brokerconfig.go are pure: plain values in, plain values
 // out. users.go and clusters.go are the controllers that fetch, call them and write: one PrincipalMapping for each
 // KafkaUser, and one ConfigMap for the brokers of each KafkaCluster.
 //

@@ -96,7 +96,7 @@ func (w *world) render() BrokerConfig {
 		}
 		entries = append(entries, v.Entries...)
 	}
-	config, err := RenderBrokerConfig(w.cluster, w.authority.PEM(), entries, w.generation)
+	config, err := RenderBrokerConfig(w.cluster, w.authority.PEM(), entries, nil, w.generation)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -23,6 +23,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.AdminConnectionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("AdminSASL"):
 		return &apiv1alpha1.AdminSASLApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Authorization"):
+		return &apiv1alpha1.AuthorizationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CASource"):
 		return &apiv1alpha1.CASourceApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("CAStatus"):
@@ -69,6 +71,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.MeshIssuerSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("MeshIssuerStatus"):
 		return &apiv1alpha1.MeshIssuerStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ObservedAccess"):
+		return &apiv1alpha1.ObservedAccessApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PrincipalMapping"):
 		return &apiv1alpha1.PrincipalMappingApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("PrincipalMappingSpec"):

@@ -17,6 +17,11 @@ const (
 	ConditionBrokerConfigRendered = "BrokerConfigRendered"
 	// ConditionReachable says that Signet's admin connection to a KafkaCluster works.
 	ConditionReachable = "Reachable"
+	// ConditionAccessObserved says that the access log of a KafkaCluster's brokers is read to its end.
+	ConditionAccessObserved = "AccessObserved"
+	// ConditionReadyToEnforce says that nothing which a KafkaUser was seen to do would be denied if it were enforced. It is
+	// no part of Ready.
+	ConditionReadyToEnforce = "ReadyToEnforce"
 )
 
 // Condition reasons. One reason means the same wherever it appears.
@@ -60,4 +65,10 @@ const (
 	ReasonSuspended = "Suspended"
 	// ReasonDistributing: a new CA has replaced the one that signs, and signs as soon as everybody trusts it.
 	ReasonDistributing = "Distributing"
+	// ReasonNothingDenied: what was seen is allowed.
+	ReasonNothingDenied = "NothingDenied"
+	// ReasonWouldBeDenied: what was seen is not all allowed; the message names the first of it.
+	ReasonWouldBeDenied = "WouldBeDenied"
+	// ReasonNotSeen: nothing was seen.
+	ReasonNotSeen = "NotSeen"
 )

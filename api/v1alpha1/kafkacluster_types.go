@@ -21,6 +21,7 @@ import (
 // +kubebuilder:printcolumn:name="Users",type=integer,JSONPath=`.status.users`
 // +kubebuilder:printcolumn:name="Brokers",type=integer,JSONPath=`.status.brokers`
 // +kubebuilder:printcolumn:name="Issuer",type=string,JSONPath=`.spec.certificates.issuerRef.name`
+// +kubebuilder:printcolumn:name="Authorization",type=string,JSONPath=`.spec.authorization.mode`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label: at most 63 characters of a-z, 0-9 and -, no dot"
@@ -92,10 +93,73 @@ type KafkaClusterSpec struct {
 	// +listType=set
 	SuperUsers []string `json:"superUsers,omitempty"`
 
+	// Authorization is for brokers with Signet's authorizer: whom they deny what the ACLs do not allow. Without it the
+	// brokers' authorizer is none of Signet's business, and authorization.json is not rendered.
+	// +optional
+	Authorization *Authorization `json:"authorization,omitempty"`
+
 	// Policy sets what KafkaUsers of this cluster may declare.
 	// +optional
 	// +kubebuilder:default={}
 	Policy ClusterPolicy `json:"policy,omitempty"`
+}
+
+// AuthorizationMode is whom brokers with Signet's authorizer deny what the ACLs do not allow.
+// +kubebuilder:validation:Enum=Audit;Hybrid;Enforce
+type AuthorizationMode string
+
+const (
+	// AuthorizationAudit denies nobody: what Kafka's own rules would deny is let through, and recorded.
+	AuthorizationAudit AuthorizationMode = "Audit"
+	// AuthorizationHybrid denies those only who are enforced.
+	AuthorizationHybrid AuthorizationMode = "Hybrid"
+	// AuthorizationEnforce denies everybody but those who are audited.
+	AuthorizationEnforce AuthorizationMode = "Enforce"
+)
+
+// ExemptionPolicy says whether KafkaUsers may exempt themselves from the mode Enforce.
+// +kubebuilder:validation:Enum=Refuse;Allow
+type ExemptionPolicy string
+
+const (
+	// ExemptionsRefuse enforces them as everybody else.
+	ExemptionsRefuse ExemptionPolicy = "Refuse"
+	// ExemptionsAllow denies them nothing.
+	ExemptionsAllow ExemptionPolicy = "Allow"
+)
+
+// Authorization says whom brokers with Signet's authorizer deny what the ACLs do not allow. Operations on the cluster, and
+// changes of ACLs and configurations, are denied in every mode as Kafka's own rules say. A change is in force within
+// seconds, with no restart.
+type Authorization struct {
+	// Mode is Audit (default: nobody is denied anything, and what would be is recorded), Hybrid (only those are denied
+	// who are enforced, here or by their KafkaUser's enforcement) or Enforce (everybody is).
+	// +optional
+	// +kubebuilder:default=Audit
+	Mode AuthorizationMode `json:"mode,omitempty"`
+
+	// Enforced are principals, such as "User:shop.orders", that are denied in the mode Hybrid whatever their KafkaUser
+	// says, and that no KafkaUser can exempt in the mode Enforce.
+	// +optional
+	// +kubebuilder:validation:MaxItems=1000
+	// +kubebuilder:validation:items:MaxLength=517
+	// +kubebuilder:validation:items:XValidation:rule=`self.matches(r'^User:[^\x00-\x1f\x7f]+$') && self != 'User:*'`,message="a principal is written User:<name>, with no control character, and is not User:*, which is nobody"
+	// +listType=set
+	Enforced []string `json:"enforced,omitempty"`
+
+	// Exemptions says whether a KafkaUser's enforcement Audit counts in the mode Enforce: Allow denies it nothing, so that
+	// whoever may write KafkaUsers has access to everything; default Refuse.
+	// +optional
+	// +kubebuilder:default=Refuse
+	Exemptions ExemptionPolicy `json:"exemptions,omitempty"`
+
+	// People is a regular expression that matches the principals of people as a whole, such as
+	// "User:[a-z.]+@example[.]com". What people do is recorded event by event, with the address that they came from;
+	// what services do is counted. It has the syntax of a PrincipalMapping's patterns.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	People string `json:"people,omitempty"`
 }
 
 // ListenerScope is where a listener's clients run.
@@ -418,7 +482,7 @@ type KafkaClusterStatus struct {
 	// +optional
 	BrokerConfigGeneration int64 `json:"brokerConfigGeneration,omitempty"`
 
-	// Conditions: Ready, BrokerConfigRendered, Reachable.
+	// Conditions: Ready, BrokerConfigRendered, Reachable, and AccessObserved where authorization is set.
 	// +optional
 	// +listType=map
 	// +listMapKey=type

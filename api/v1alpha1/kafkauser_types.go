@@ -4,6 +4,8 @@
 package v1alpha1
 
 import (
+	"slices"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -20,6 +22,9 @@ import (
 // +kubebuilder:printcolumn:name="Cluster",type=string,JSONPath=`.spec.clusterRef.name`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.certificate.notAfter`
 // +kubebuilder:printcolumn:name="ACLs",type=integer,JSONPath=`.status.acls`
+// +kubebuilder:printcolumn:name="Authorization",type=string,JSONPath=`.status.observed.authorization`
+// +kubebuilder:printcolumn:name="Would-Deny",type=integer,JSONPath=`.status.observed.wouldBeDenied`,priority=1
+// +kubebuilder:printcolumn:name="Last-Seen",type=date,JSONPath=`.status.observed.lastSeen`,priority=1
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="metadata.name must be a DNS label: at most 63 characters of a-z, 0-9 and -, no dot, because it becomes the certificate's CN and a part of the principal"
@@ -103,7 +108,38 @@ type KafkaUserSpec struct {
 	// Quotas bound what the user may use of the brokers; each that is not set is the KafkaCluster's policy.defaultQuotas.
 	// +optional
 	Quotas *Quotas `json:"quotas,omitempty"`
+
+	// Enforcement says whether brokers with Signet's authorizer deny the user what its ACLs do not allow: Inherit (default)
+	// as the KafkaCluster's authorization.mode says, Enforce in the mode Hybrid too, Audit not even in the mode Enforce,
+	// where the KafkaCluster's authorization.exemptions allows that. In the mode Audit nobody is denied anything.
+	// +optional
+	// +kubebuilder:default=Inherit
+	Enforcement Enforcement `json:"enforcement,omitempty"`
 }
+
+// Enforcement is what a KafkaUser asks of brokers with Signet's authorizer.
+// +kubebuilder:validation:Enum=Inherit;Audit;Enforce
+type Enforcement string
+
+const (
+	// EnforcementInherit is what the KafkaCluster's mode says.
+	EnforcementInherit Enforcement = "Inherit"
+	// EnforcementAudit is to be denied nothing.
+	EnforcementAudit Enforcement = "Audit"
+	// EnforcementEnforce is to be denied what the ACLs do not allow.
+	EnforcementEnforce Enforcement = "Enforce"
+)
+
+// EffectiveAuthorization is what comes of the KafkaCluster's mode and the KafkaUser's enforcement.
+// +kubebuilder:validation:Enum=Audited;Enforced
+type EffectiveAuthorization string
+
+const (
+	// Audited users are denied nothing; what would be denied is recorded.
+	Audited EffectiveAuthorization = "Audited"
+	// Enforced users are denied what the ACLs do not allow.
+	Enforced EffectiveAuthorization = "Enforced"
+)
 
 // Workload says whose pods a KafkaUser is for.
 type Workload struct {
@@ -207,11 +243,31 @@ type KafkaUserStatus struct {
 	// +optional
 	ACLs *int32 `json:"acls,omitempty"`
 
-	// Conditions: Ready, CertificateReady, MappingRecorded, AccessSynced.
+	// Observed is what brokers with Signet's authorizer saw of the user.
+	// +optional
+	Observed *ObservedAccess `json:"observed,omitempty"`
+
+	// Conditions: Ready, CertificateReady, MappingRecorded, AccessSynced, and ReadyToEnforce where the KafkaCluster's
+	// authorization is set.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// ObservedAccess sums up what brokers with Signet's authorizer recorded of a KafkaUser's principal.
+type ObservedAccess struct {
+	// Authorization is Enforced where the user is denied what its ACLs do not allow, else Audited.
+	// +optional
+	Authorization EffectiveAuthorization `json:"authorization,omitempty"`
+
+	// LastSeen is when the principal last used anything. It is brought up to date once an hour.
+	// +optional
+	LastSeen *metav1.Time `json:"lastSeen,omitempty"`
+
+	// WouldBeDenied is the number of different accesses of the last 30 days that the ACLs of now do not allow.
+	// +optional
+	WouldBeDenied int32 `json:"wouldBeDenied"`
 }
 
 // CertificateStatus describes a certificate in force.
@@ -247,6 +303,27 @@ func (u *KafkaUser) Issuer(cluster *KafkaCluster) IssuerReference {
 		return *c.IssuerRef
 	}
 	return cluster.Spec.Certificates.IssuerRef
+}
+
+// EffectiveAuthorization returns whether brokers with Signet's authorizer deny the user, whose principal this is, what its
+// ACLs do not allow; "" where the KafkaCluster has no authorization. What the KafkaCluster lists as enforced is enforced.
+func (u *KafkaUser) EffectiveAuthorization(cluster *KafkaCluster, principal string) EffectiveAuthorization {
+	a := cluster.Spec.Authorization
+	if a == nil {
+		return ""
+	}
+	listed := slices.Contains(a.Enforced, principal)
+	switch a.Mode {
+	case AuthorizationHybrid:
+		if listed || u.Spec.Enforcement == EnforcementEnforce {
+			return Enforced
+		}
+	case AuthorizationEnforce:
+		if listed || u.Spec.Enforcement != EnforcementAudit || a.Exemptions != ExemptionsAllow {
+			return Enforced
+		}
+	}
+	return Audited
 }
 
 // Keystores returns the forms of keystores that the user's pods get beside PEM.

@@ -171,6 +171,9 @@ const (
 	KeyMappingRules = "ssl.principal.mapping.rules"
 	// KeyMappingFile holds every recorded subject and its principal (JSON).
 	KeyMappingFile = "mapping.json"
+	// KeyAuthorizationFile holds whom brokers deny what the ACLs do not allow (JSON); it is there where the KafkaCluster has
+	// authorization.
+	KeyAuthorizationFile = "authorization.json"
 	// KeyServerProperties holds the fragment of server.properties of a stock broker, that names the files above.
 	KeyServerProperties = "server.properties"
 	// KeySignetServerProperties holds the same for a broker that has Signet's jar on its class path.

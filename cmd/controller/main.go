@@ -2,8 +2,8 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command controller is everything of Signet that writes: it signs certificates, keeps the ledger of principals, renders
-// what clients and brokers mount, keeps ACLs and topics, and makes the webhook's serving certificate. One replica works
-// at a time (leader election).
+// what clients and brokers mount, keeps ACLs and topics, says what clients were seen to do, and makes the webhook's serving
+// certificate. One replica works at a time (leader election).
 package main
 
 import (
@@ -40,6 +40,7 @@ import (
 	"github.com/signet-kafka/signet/certs"
 	"github.com/signet-kafka/signet/declare"
 	"github.com/signet-kafka/signet/issuer"
+	"github.com/signet-kafka/signet/observe"
 	"github.com/signet-kafka/signet/principal"
 	"github.com/signet-kafka/signet/readiness"
 )
@@ -200,6 +201,10 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 	if err := o.registry.Register(readiness.NewObjects(c)); err != nil {
 		return fmt.Errorf("register the metrics of readiness: %w", err)
 	}
+	observations, err := observe.NewMetrics(o.registry)
+	if err != nil {
+		return err
+	}
 	authority := issuer.NewRegistrationAuthority(c, signers, decisions, log.WithName("audit"), podCertificates, now)
 	controllers := []interface{ SetupWithManager(ctrl.Manager) error }{
 		&certs.Sources{Client: c, Named: named, Authorities: authorities},
@@ -222,6 +227,7 @@ func setup(mgr ctrl.Manager, o options, log logr.Logger, now func() time.Time) e
 		&access.UserController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
 		&access.TopicController{Client: c, Connections: connections, Events: mgr.GetEventRecorder("signet-access"), Period: o.driftPeriod, Now: now},
 		&access.TopicUsersController{Client: c},
+		&observe.Controller{Client: c, Kafka: connections, Metrics: observations, Period: 30 * time.Second, Now: now},
 		&declare.Roles{Client: c, Check: access.CheckDeclaration, Recorder: mgr.GetEventRecorder("signet-declare")},
 		&declare.Pods{Client: c, Live: live, Recorder: mgr.GetEventRecorder("signet-declare")},
 		&readiness.Users{Client: c, Now: now},

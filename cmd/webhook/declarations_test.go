@@ -62,6 +62,7 @@ spec:
   certificates: {issuerRef: {name: mesh}, clientCA: {configMap: roots, key: all.pem}, duration: 90m}
   namespaceSelector: {matchExpressions: [{key: team, operator: In, values: [shop]}]}
   superUsers: ["User:CN=broker,O=Acme Inc", "User:x"]
+  authorization: {mode: Hybrid, enforced: ["User:CN=old,O=Acme Inc", "User:shop.orders"], people: 'User:[a-z.]+@example\.com'}
   policy: {adminTopicExemptions: [legacy, "old.*", "*"]}
 `,
 	"MeshIssuer": `
@@ -96,6 +97,7 @@ var refusals = map[string][]struct{ mistake, patch, sentence string }{
 		{"delivery by the kubelet, of an issuer that does not answer it", `{"spec":{"certificate":{"issuerRef":{"kind":"ClusterIssuer","group":"cert-manager.io"}}}}`, `spec.certificate: Invalid value: delivery PodCertificate needs a MeshIssuer: no issuer of cert-manager's own answers the kubelet; use the delivery Secret`},
 		{"the same, of the KafkaCluster's issuer", `{"spec":{"clusterRef":{"name":"stock"},"certificate":{"issuerRef":null}}}`, `spec.certificate.delivery: Invalid value: "PodCertificate": needs a MeshIssuer, and the issuer is the ClusterIssuer company, which does not answer the kubelet; use the delivery Secret`},
 		{"an issuer of another group", `{"spec":{"certificate":{"issuerRef":{"group":"cert-manager.io"}}}}`, `spec.certificate.issuerRef: Invalid value: group is kafka.signet.dev for a MeshIssuer, and cert-manager.io for an Issuer or ClusterIssuer`},
+		{"an enforcement that is none", `{"spec":{"enforcement":"Hybrid"}}`, `[spec.enforcement: Unsupported value: "Hybrid": supported values: "Inherit", "Audit", "Enforce", <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]`},
 		{"an external subject with a blank", `{"spec":{"externalSubjects":["CN=orders, O=Old Keystores"]}}`, `spec.externalSubjects[0]: Invalid value: "CN=orders, O=Old Keystores": subject "CN=orders, O=Old Keystores": brokers see it as "CN=orders,O=Old Keystores"; write it so`},
 		{"an external subject of another KafkaUser", `{"spec":{"externalSubjects":["CN=checkout,OU=shop,O=signet"]}}`, `spec: Forbidden: subject CN=checkout,OU=shop,O=signet is that of KafkaUser shop/checkout and nobody else's`},
 		{"a blank in a topic", `{"spec":{"consume":["a b"]}}`, `spec.consume[0]: Invalid value: "a b": the name of a topic has letters, digits, dot, _ and - only, and is not . or ..; a * at its end makes it a prefix`},
@@ -159,6 +161,10 @@ var refusals = map[string][]struct{ mistake, patch, sentence string }{
 		{"everybody as super user", `{"spec":{"superUsers":["User:*"]}}`, `spec.superUsers[0]: Invalid value: "User:*": a super user is written User:<name>, one for each, with no semicolon, backslash or control character, no blank at its end, and no *, which is nobody`},
 		{"a super user with a blank at its end", `{"spec":{"superUsers":["User:broker "]}}`, `spec.superUsers[0]: Invalid value: "User:broker ": a super user is written User:<name>, one for each, with no semicolon, backslash or control character, no blank at its end, and no *, which is nobody`},
 		{"two super users in one", `{"spec":{"superUsers":["User:a;User:b"]}}`, `spec.superUsers[0]: Invalid value: "User:a;User:b": a super user is written User:<name>, one for each, with no semicolon, backslash or control character, no blank at its end, and no *, which is nobody`},
+		{"an authorization that is none", `{"spec":{"authorization":{"mode":"Off"}}}`, `[spec.authorization.mode: Unsupported value: "Off": supported values: "Audit", "Hybrid", "Enforce", <nil>: Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation]`},
+		{"everybody enforced by name", `{"spec":{"authorization":{"enforced":["User:*"]}}}`, `spec.authorization.enforced[0]: Invalid value: "User:*": a principal is written User:<name>, with no control character, and is not User:*, which is nobody`},
+		{"a principal without its type", `{"spec":{"authorization":{"enforced":["shop.orders"]}}}`, `spec.authorization.enforced[0]: Invalid value: "shop.orders": a principal is written User:<name>, with no control character, and is not User:*, which is nobody`},
+		{"people by what Java alone understands", `{"spec":{"authorization":{"people":"User:(?=x).*"}}}`, `spec.authorization.people: Invalid value: "User:(?=x).*": pattern "User:(?=x).*": regular expression, offset 5: look-ahead (?=…): not supported`},
 		{"an exemption with a blank", `{"spec":{"policy":{"adminTopicExemptions":["a b"]}}}`, `spec.policy.adminTopicExemptions[0]: Invalid value: "a b": the name of a topic has letters, digits, dot, _ and - only; a * at its end makes it a prefix`},
 	},
 	"MeshIssuer": {

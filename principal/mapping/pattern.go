@@ -85,6 +85,16 @@ func CompilePattern(entry PatternEntry) (*Pattern, error) {
 	return &Pattern{text: entry.Pattern, pattern: p, parts: parts}, nil
 }
 
+// CheckPattern tells whether a regular expression is one that every implementation takes, and takes alike.
+func CheckPattern(text string) error {
+	_, err := CompilePattern(PatternEntry{Pattern: text, Principal: "x"})
+	var fault *FileError
+	if errors.As(err, &fault) {
+		return errors.New(fault.Detail)
+	}
+	return err
+}
+
 // Parts of the principal that the pattern gives.
 func (p *Pattern) Parts() []Part { return p.parts }
 

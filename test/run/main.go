@@ -50,11 +50,11 @@ var lanes = [][]suite{
 	},
 	{
 		{name: "broker", dir: "broker", maven: true},
-		{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./convert/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
+		{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./convert/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./observe/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
 		{name: "images", dir: "images", args: []string{"./..."}},
 		{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
 		{name: "api", dir: ".", args: []string{"./cmd/controller/...", "./cmd/webhook/..."}},
-		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules"}, prepare: kafkaLibs},
+		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./cmd/kubectl-signet/cli", "./issuer", "./observe", "./principal", "./principal/rules"}, prepare: kafkaLibs},
 		{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
 		{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
 		{name: "controller", dir: ".", args: []string{"-tags=kafka", "-run=TestAgainstKafka", "./cmd/controller"}, prepare: kafkaLibs},

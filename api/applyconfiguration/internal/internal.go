@@ -56,6 +56,28 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: username
       type:
         scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.Authorization
+  map:
+    fields:
+    - name: enforced
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: exemptions
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.ExemptionPolicy
+      default: Refuse
+    - name: mode
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.AuthorizationMode
+      default: Audit
+    - name: people
+      type:
+        scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.AuthorizationMode
+  scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.CAMode
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.CASource
@@ -169,6 +191,12 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.Delivery
   scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.EffectiveAuthorization
+  scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.Enforcement
+  scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.ExemptionPolicy
+  scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.GrantsPolicy
   scalar: string
 - name: com.github.signet-kafka.signet.api.v1alpha1.InlinePolicy
@@ -211,6 +239,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: admin
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.AdminConnection
+    - name: authorization
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.Authorization
     - name: certificates
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.CertificateDefaults
@@ -401,6 +432,10 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: associative
+    - name: enforcement
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.Enforcement
+      default: Inherit
     - name: externalSubjects
       type:
         list:
@@ -442,6 +477,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: delivery
       type:
         namedType: com.github.signet-kafka.signet.api.v1alpha1.Delivery
+    - name: observed
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.ObservedAccess
     - name: principal
       type:
         scalar: string
@@ -591,6 +629,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: signerName
       type:
         scalar: string
+- name: com.github.signet-kafka.signet.api.v1alpha1.ObservedAccess
+  map:
+    fields:
+    - name: authorization
+      type:
+        namedType: com.github.signet-kafka.signet.api.v1alpha1.EffectiveAuthorization
+    - name: lastSeen
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: wouldBeDenied
+      type:
+        scalar: numeric
 - name: com.github.signet-kafka.signet.api.v1alpha1.PrincipalMapping
   map:
     fields:

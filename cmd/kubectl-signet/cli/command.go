@@ -26,7 +26,8 @@ import (
 const (
 	// ExitOK: done; for status, everything is ready.
 	ExitOK = 0
-	// ExitNotReady: status found something that is not ready, explain no principal, convert something that it cannot convert.
+	// ExitNotReady: status found something that is not ready, explain no principal, convert something that it
+	// cannot convert, preflight something that would be denied, enforce a KafkaUser that it left as it is.
 	ExitNotReady = 1
 	// ExitError: it could not be done or found out; the reason is on the error stream.
 	ExitError = 2
@@ -73,6 +74,13 @@ func newCommand(config *genericclioptions.ConfigFlags, streams genericiooptions.
 		newConvertCommand(config, streams),
 		newDiffCommand(config, streams),
 		newGrandfatherCommand(config, streams),
+		newSuggestCommand(config, streams),
+		newPreflightCommand(config, streams),
+		newEnforceCommand(config, streams),
+		newClientsCommand(streams, "consumers", "consume", "READ"),
+		newClientsCommand(streams, "producers", "produce", "WRITE"),
+		newAccessCommand(streams),
+		newNamingCommand(config, streams),
 		newVersionCommand(streams, version),
 	)
 	return cmd

@@ -62,11 +62,8 @@ func newConversion(config *genericclioptions.ConfigFlags, streams genericiooptio
 				return fmt.Errorf("read kubeconfig: %w", err)
 			}
 			target := convert.Target{Namespace: namespace, Override: override}
-			if cluster != "" {
-				var ok bool
-				if target.Cluster, ok = v1alpha1.ParseClusterReference(cluster); !ok {
-					return fmt.Errorf("--cluster %q is neither <name> nor <namespace>/<name> of a KafkaCluster", cluster)
-				}
+			if target.Cluster, err = clusterFlag(cluster); err != nil {
+				return err
 			}
 			text, err := readFileOrInput(file, streams.In)
 			if err != nil {
@@ -98,6 +95,15 @@ func newConversion(config *genericclioptions.ConfigFlags, streams genericiooptio
 		panic(err) // the flag is defined above
 	}
 	return cmd
+}
+
+// clusterFlag reads the value of --cluster, [<namespace>/]<name>; "" is none.
+func clusterFlag(text string) (v1alpha1.ClusterReference, error) {
+	reference, ok := v1alpha1.ParseClusterReference(text)
+	if !ok && text != "" {
+		return v1alpha1.ClusterReference{}, fmt.Errorf("--cluster %q is neither <name> nor <namespace>/<name> of a KafkaCluster", text)
+	}
+	return reference, nil
 }
 
 // readFileOrInput reads a file, or standard input where the name is -.

@@ -155,7 +155,7 @@ func TestExplainAsksClusters(t *testing.T) {
 		id := "spiffe://cluster.local/ns/shop/sa/" + strings.Repeat("x", 100) + string(rune('a'+len(entries)%26)) + strings.Repeat("y", len(entries)%97) + strings.Repeat("z", len(entries)/97)
 		entries = append(entries, principal.Entry{Kind: principal.KindSPIFFE, Subject: id, Principal: "User:shop.orders"})
 	}
-	config, err := principal.RenderBrokerConfig(cluster, nil, entries, 4)
+	config, err := principal.RenderBrokerConfig(cluster, nil, entries, nil, 4)
 	if err != nil || len(config.Shards) == 0 {
 		t.Fatalf("%d shards, %v", len(config.Shards), err)
 	}

@@ -182,7 +182,7 @@ func TestClustersThatCannotBeRead(t *testing.T) {
 		c.Spec.Certificates.Organization = "signet"
 		return c
 	}
-	config, err := principal.RenderBrokerConfig(cluster("one"), nil, []principal.Entry{{Kind: principal.KindExact, Subject: "CN=x,O=Acme", Principal: "User:x"}}, 1)
+	config, err := principal.RenderBrokerConfig(cluster("one"), nil, []principal.Entry{{Kind: principal.KindExact, Subject: "CN=x,O=Acme", Principal: "User:x"}}, nil, 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestPropertiesRoundTrip(t *testing.T) {
 		{Kind: principal.KindExact, Subject: `CN=a\, b\#c,O=Bücher 𝄞`, Principal: `User:a $1/`},
 		{Kind: principal.KindPattern, Subject: `CN=([a-z]+)\.acme,O=Acme`, Principal: "User:$1"},
 	}
-	config, err := principal.RenderBrokerConfig(cluster, nil, entries, 1)
+	config, err := principal.RenderBrokerConfig(cluster, nil, entries, nil, 1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -142,7 +142,7 @@ func topicsOfKafka(ctx context.Context, dir string) ([]string, error) {
 
 // dialKafka returns a client with the credentials in a directory that kubectl signet sign or export wrote. Nothing is sent
 // before the first request.
-func dialKafka(dir string) (*kgo.Client, error) {
+func dialKafka(dir string, options ...kgo.Opt) (*kgo.Client, error) {
 	var settings struct{ BootstrapServers []string }
 	text, err := os.ReadFile(filepath.Join(dir, v1alpha1.FileJSON))
 	if err != nil {
@@ -163,6 +163,8 @@ func dialKafka(dir string) (*kgo.Client, error) {
 	if !roots.AppendCertsFromPEM(ca) {
 		return nil, fmt.Errorf("%s holds no certificate", filepath.Join(dir, v1alpha1.FileCA))
 	}
-	return kgo.NewClient(kgo.SeedBrokers(settings.BootstrapServers...),
-		kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, RootCAs: roots}))
+	return kgo.NewClient(append([]kgo.Opt{
+		kgo.SeedBrokers(settings.BootstrapServers...),
+		kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}, RootCAs: roots}),
+	}, options...)...)
 }

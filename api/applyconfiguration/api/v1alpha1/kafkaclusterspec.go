@@ -41,6 +41,9 @@ type KafkaClusterSpecApplyConfiguration struct {
 	// separates them there, and Kafka compares them as they stand: User:* is nobody, and a blank at the end would be lost.
 	// The principal of a KafkaUser cannot be one.
 	SuperUsers []string `json:"superUsers,omitempty"`
+	// Authorization is for brokers with Signet's authorizer: whom they deny what the ACLs do not allow. Without it the
+	// brokers' authorizer is none of Signet's business, and authorization.json is not rendered.
+	Authorization *AuthorizationApplyConfiguration `json:"authorization,omitempty"`
 	// Policy sets what KafkaUsers of this cluster may declare.
 	Policy *ClusterPolicyApplyConfiguration `json:"policy,omitempty"`
 }
@@ -111,6 +114,14 @@ func (b *KafkaClusterSpecApplyConfiguration) WithSuperUsers(values ...string) *K
 	for i := range values {
 		b.SuperUsers = append(b.SuperUsers, values[i])
 	}
+	return b
+}
+
+// WithAuthorization sets the Authorization field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Authorization field is set to the value of the last call.
+func (b *KafkaClusterSpecApplyConfiguration) WithAuthorization(value *AuthorizationApplyConfiguration) *KafkaClusterSpecApplyConfiguration {
+	b.Authorization = value
 	return b
 }
 

@@ -26,7 +26,7 @@ type KafkaClusterStatusApplyConfiguration struct {
 	// BrokerConfigGeneration grows with each change of what brokers mount. Brokers with Signet's principal builder
 	// report the generation that they use.
 	BrokerConfigGeneration *int64 `json:"brokerConfigGeneration,omitempty"`
-	// Conditions: Ready, BrokerConfigRendered, Reachable.
+	// Conditions: Ready, BrokerConfigRendered, Reachable, and AccessObserved where authorization is set.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 

@@ -5,6 +5,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/signet-kafka/signet/api/v1alpha1"
+)
+
 // KafkaUserSpecApplyConfiguration represents a declarative configuration of the KafkaUserSpec type for use
 // with apply.
 //
@@ -36,6 +40,10 @@ type KafkaUserSpecApplyConfiguration struct {
 	ConsumerGroups []string `json:"consumerGroups,omitempty"`
 	// Quotas bound what the user may use of the brokers; each that is not set is the KafkaCluster's policy.defaultQuotas.
 	Quotas *QuotasApplyConfiguration `json:"quotas,omitempty"`
+	// Enforcement says whether brokers with Signet's authorizer deny the user what its ACLs do not allow: Inherit (default)
+	// as the KafkaCluster's authorization.mode says, Enforce in the mode Hybrid too, Audit not even in the mode Enforce,
+	// where the KafkaCluster's authorization.exemptions allows that. In the mode Audit nobody is denied anything.
+	Enforcement *apiv1alpha1.Enforcement `json:"enforcement,omitempty"`
 }
 
 // KafkaUserSpecApplyConfiguration constructs a declarative configuration of the KafkaUserSpec type for use with
@@ -131,5 +139,13 @@ func (b *KafkaUserSpecApplyConfiguration) WithConsumerGroups(values ...string) *
 // If called multiple times, the Quotas field is set to the value of the last call.
 func (b *KafkaUserSpecApplyConfiguration) WithQuotas(value *QuotasApplyConfiguration) *KafkaUserSpecApplyConfiguration {
 	b.Quotas = value
+	return b
+}
+
+// WithEnforcement sets the Enforcement field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Enforcement field is set to the value of the last call.
+func (b *KafkaUserSpecApplyConfiguration) WithEnforcement(value apiv1alpha1.Enforcement) *KafkaUserSpecApplyConfiguration {
+	b.Enforcement = &value
 	return b
 }

@@ -27,7 +27,10 @@ type KafkaUserStatusApplyConfiguration struct {
 	SignerName *string `json:"signerName,omitempty"`
 	// ACLs is the number of bindings that the broker holds for the principal.
 	ACLs *int32 `json:"acls,omitempty"`
-	// Conditions: Ready, CertificateReady, MappingRecorded, AccessSynced.
+	// Observed is what brokers with Signet's authorizer saw of the user.
+	Observed *ObservedAccessApplyConfiguration `json:"observed,omitempty"`
+	// Conditions: Ready, CertificateReady, MappingRecorded, AccessSynced, and ReadyToEnforce where the KafkaCluster's
+	// authorization is set.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
@@ -82,6 +85,14 @@ func (b *KafkaUserStatusApplyConfiguration) WithSignerName(value string) *KafkaU
 // If called multiple times, the ACLs field is set to the value of the last call.
 func (b *KafkaUserStatusApplyConfiguration) WithACLs(value int32) *KafkaUserStatusApplyConfiguration {
 	b.ACLs = &value
+	return b
+}
+
+// WithObserved sets the Observed field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Observed field is set to the value of the last call.
+func (b *KafkaUserStatusApplyConfiguration) WithObserved(value *ObservedAccessApplyConfiguration) *KafkaUserStatusApplyConfiguration {
+	b.Observed = value
 	return b
 }
 
