@@ -13,7 +13,7 @@ import org.slf4j.LoggerFactory;
  * The lines of the logger {@code kafka.authorizer.logger}, in the words and at the levels of
  * Kafka's {@code StandardAuthorizerData}: allowed at DEBUG and denied at INFO where the action says
  * so, anything else at TRACE. What Kafka's rules deny and the mode lets through is never called
- * denied: it "would be Denied".
+ * denied: it "would be Denied", once in a while at INFO.
  */
 final class AuthorizerLog {
   /** Kafka's own logger; operators have its name in their log configuration. */
@@ -29,6 +29,15 @@ final class AuthorizerLog {
   /** Tells whether {@link #denied} would write anything. */
   static boolean logsDenied(Action action) {
     return action.logIfDenied() ? LOG.isInfoEnabled() : LOG.isTraceEnabled();
+  }
+
+  /**
+   * Tells whether {@link #tolerated} would write anything.
+   *
+   * @param isFirst whether such an action was not logged for a while; the others are at TRACE
+   */
+  static boolean logsTolerated(Action action, boolean isFirst) {
+    return action.logIfDenied() && isFirst ? LOG.isInfoEnabled() : LOG.isTraceEnabled();
   }
 
   /** Writes that an action is allowed by a rule. */
@@ -59,12 +68,13 @@ final class AuthorizerLog {
       AuthorizableRequestContext context,
       Action action,
       String rule,
-      Authorization.Mode mode) {
+      Authorization.Mode mode,
+      boolean isFirst) {
     String message =
         message(principal, context, action, "would be Denied", rule)
             + ", let through in mode "
             + mode;
-    if (action.logIfDenied()) {
+    if (action.logIfDenied() && isFirst) {
       LOG.info(message);
     } else {
       LOG.trace(message);

@@ -1,12 +1,13 @@
 /* Copyright The Signet Authors · SPDX-License-Identifier: Apache-2.0 */
 package dev.signet.kafka.broker;
 
+import dev.signet.kafka.broker.Decisions.Result;
 import dev.signet.kafka.broker.SignetAuthorizerConfig.Rules;
+import java.io.IOException;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.HashMap;
 import java.util.HashSet;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
@@ -16,7 +17,6 @@ import java.util.function.Supplier;
 import org.apache.kafka.common.Uuid;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.errors.AuthorizerNotReadyException;
-import org.apache.kafka.common.metrics.Gauge;
 import org.apache.kafka.common.metrics.PluginMetrics;
 import org.apache.kafka.common.metrics.Sensor;
 import org.apache.kafka.common.resource.PatternType;
@@ -62,6 +62,12 @@ public class SignetAuthorizer extends StandardAuthorizer {
   /** Principals whose standing is remembered; each takes about 200 octets. */
   private static final int MAX_STANDINGS = 20_000;
 
+  /**
+   * What is let through is logged once in this time, in milliseconds, for each series: a client
+   * that is denied stops, one that is let through goes on a thousand times a second.
+   */
+  private static final long TOLERATED_LINE_MS = 60_000;
+
   private final AuthorizationFile.Set files;
   private SignetAuthorizerConfig config;
   private Set<String> superUsers = Set.of();
@@ -81,6 +87,13 @@ public class SignetAuthorizer extends StandardAuthorizer {
   /** Odd while Kafka's ACLs and the index's may differ. Written under the lock of this. */
   private volatile long aclVersion;
 
+  private Decisions decisions;
+  private AccessLog accessLog;
+  private AuthorizerMetrics ownMetrics;
+
+  /** Null where no address is configured, or it cannot be listened at. */
+  private MetricsEndpoint endpoint;
+
   private final Differences differences = new Differences(System::nanoTime, LOG::error);
 
   /** What is known of the principals that came by, under the authorization in force. */
@@ -92,9 +105,14 @@ public class SignetAuthorizer extends StandardAuthorizer {
    * @param base the principal as a plain KafkaPrincipal, which ACLs are compared with
    * @param text {@code Type:name}
    * @param isEnforced whether what Kafka's rules deny is denied
+   * @param isPerson whether each access is an event
    */
   private record Standing(
-      KafkaPrincipal base, String text, boolean isSuperUser, boolean isEnforced) {}
+      KafkaPrincipal base,
+      String text,
+      boolean isSuperUser,
+      boolean isEnforced,
+      boolean isPerson) {}
 
   private record Standings(
       Authorization authorization, ConcurrentHashMap<KafkaPrincipal, Standing> known) {}
@@ -119,11 +137,30 @@ public class SignetAuthorizer extends StandardAuthorizer {
     file = files.open(config.file(), config.pollMs());
     standings =
         new Standings(Authorization.atStart(config.modeAtStart()), new ConcurrentHashMap<>());
+    decisions = new Decisions(config.maxAccesses(), config.maxSeries(), System::currentTimeMillis);
+    accessLog = AccessLog.open(nodeId(configs.get("node.id")), config.accessLog(), decisions);
+    ownMetrics = new AuthorizerMetrics(decisions, numbers());
+    if (config.metricsAddress() != null) {
+      try {
+        endpoint = MetricsEndpoint.open(config.metricsAddress(), ownMetrics);
+      } catch (IOException e) {
+        // A broker without these metrics still decides.
+        LOG.error("{}: no metrics are served: {}", config.metricsAddress(), e.toString());
+      }
+    }
     LOG.info(
         "mode {} until {} is read, and its own from then on; Kafka's rules by {}",
         config.modeAtStart(),
         config.file(),
         config.rules());
+  }
+
+  private static int nodeId(Object value) {
+    try {
+      return Integer.parseInt(String.valueOf(value).trim());
+    } catch (NumberFormatException e) {
+      return -1; // As StandardAuthorizer takes it.
+    }
   }
 
   /** The principals that may do anything, as {@code StandardAuthorizer} reads them. */
@@ -143,38 +180,73 @@ public class SignetAuthorizer extends StandardAuthorizer {
     allowedSensor = sensors.sensor("authorizer-authorization-allowed");
     deniedSensor = sensors.sensor("authorizer-authorization-denied");
     requestSensor = sensors.sensor("authorizer-authorization-request");
-    gauge(
-        metrics,
-        "authorization-generation",
-        "Generation of authorization.json in force; 0 if no good one was ever read",
-        file::getGeneration);
-    gauge(
-        metrics,
-        "authorization-age-seconds",
-        "Seconds since the authorization.json in force was first read; -1 if none",
-        file::getAgeSeconds);
-    gauge(
-        metrics,
-        "authorization-failures-total",
-        "Polls that found no good authorization.json",
-        file::getFailures);
-    gauge(
-        metrics,
-        "authorization-mode",
-        "The mode in force: 0 is Audit, 1 is Hybrid, 2 is Enforce",
-        () -> authorization().mode().ordinal());
-    gauge(
-        metrics,
-        "index-differences-total",
-        "Answers of the index that were not Kafka's, in shadow mode",
-        differences::count);
+    ownMetrics.register(metrics);
   }
 
-  private static <N extends Number> void gauge(
-      PluginMetrics metrics, String name, String description, Supplier<N> value) {
-    metrics.addMetric(
-        metrics.metricName(name, description, new LinkedHashMap<>()),
-        (Gauge<N>) (unused, now) -> value.get());
+  private List<AuthorizerMetrics.Number> numbers() {
+    return List.of(
+        new AuthorizerMetrics.Number(
+            "authorization-generation",
+            "Generation of authorization.json in force; 0 if no good one was ever read",
+            false,
+            file::getGeneration),
+        new AuthorizerMetrics.Number(
+            "authorization-age-seconds",
+            "Seconds since the authorization.json in force was first read; -1 if there is none",
+            false,
+            file::getAgeSeconds),
+        new AuthorizerMetrics.Number(
+            "authorization-failures-total",
+            "How often no good authorization.json was found",
+            true,
+            file::getFailures),
+        new AuthorizerMetrics.Number(
+            "authorization-mode",
+            "The mode in force: 0 is Audit, 1 is Hybrid, 2 is Enforce",
+            false,
+            () -> authorization().mode().ordinal()),
+        new AuthorizerMetrics.Number(
+            "index-differences-total",
+            "Answers of the index that were not Kafka's, in shadow mode",
+            true,
+            differences::count),
+        new AuthorizerMetrics.Number(
+            "no-access-total",
+            "Decisions that were about no access: filters of lists, and what might be done",
+            true,
+            decisions::notAccess),
+        new AuthorizerMetrics.Number(
+            "access-dropped-total",
+            "Accesses that are missing in the access log, because its table was full",
+            true,
+            decisions::dropped),
+        new AuthorizerMetrics.Number(
+            "audit-dropped-total",
+            "Accesses of people that are missing in the audit topic",
+            true,
+            accessLog::droppedEvents),
+        new AuthorizerMetrics.Number(
+            "access-failures-total",
+            "How often the topics of the access log could not be written or read",
+            true,
+            accessLog::failures),
+        new AuthorizerMetrics.Number(
+            "access-flush-age-seconds",
+            "Seconds since the access log was last written completely; -1 if never",
+            false,
+            accessLog::secondsSinceFlush));
+  }
+
+  @Override
+  public void close() throws IOException {
+    super.close();
+    if (accessLog != null) {
+      accessLog.close();
+      ownMetrics.close();
+    }
+    if (endpoint != null) {
+      endpoint.close(ownMetrics);
+    }
   }
 
   // The callbacks by which KRaft hands ACLs over, all from one thread.
@@ -254,7 +326,12 @@ public class SignetAuthorizer extends StandardAuthorizer {
     if (known == null) {
       String text = base.toString();
       known =
-          new Standing(base, text, superUsers.contains(text), now.authorization.isEnforced(text));
+          new Standing(
+              base,
+              text,
+              superUsers.contains(text),
+              now.authorization.isEnforced(text),
+              now.authorization.isPerson(text));
       if (now.known.size() < MAX_STANDINGS) {
         now.known.put(base, known);
       }
@@ -277,7 +354,8 @@ public class SignetAuthorizer extends StandardAuthorizer {
         boolean isAllowed = decide(snapshot, standing, context, action);
         record(isAllowed);
         boolean isEffective = isEffective(standing, isAllowed, action);
-        log(snapshot, now, standing, context, action, isAllowed, isEffective);
+        boolean takesLine = observe(standing, context, action, isAllowed, isEffective);
+        log(snapshot, now, standing, context, action, isAllowed, isEffective, takesLine);
         results.add(result(isEffective));
       }
       return results;
@@ -297,9 +375,10 @@ public class SignetAuthorizer extends StandardAuthorizer {
                     standing.text, context, action, verdict(isAllowed), "of Kafka"));
       }
       boolean isEffective = isEffective(standing, isAllowed, action);
-      if (isEffective && !isAllowed && AuthorizerLog.logsDenied(action)) {
+      boolean takesLine = observe(standing, context, action, isAllowed, isEffective);
+      if (isEffective && !isAllowed && AuthorizerLog.logsTolerated(action, takesLine)) {
         AuthorizerLog.tolerated(
-            standing.text, context, action, "of Kafka", now.authorization.mode());
+            standing.text, context, action, "of Kafka", now.authorization.mode(), takesLine);
       }
       results.add(result(isEffective));
     }
@@ -320,7 +399,7 @@ public class SignetAuthorizer extends StandardAuthorizer {
               operation, new ResourcePattern(type, PROBE, PatternType.LITERAL), 0, true, false);
       isAllowed = decide(snapshot, standing, context, probe);
       record(isAllowed);
-      log(snapshot, now, standing, context, probe, isAllowed, isAllowed);
+      log(snapshot, now, standing, context, probe, isAllowed, isAllowed, false);
       isAllowed =
           isAllowed || snapshot.allowsAny(standing.base, context.clientAddress(), type, operation);
     } else {
@@ -409,6 +488,36 @@ public class SignetAuthorizer extends StandardAuthorizer {
     }
   }
 
+  /**
+   * Counts a decision, hands over what a person did, and tells whether it is time for a line about
+   * what was let through.
+   */
+  private boolean observe(
+      Standing standing,
+      AuthorizableRequestContext context,
+      Action action,
+      boolean isAllowed,
+      boolean isEffective) {
+    Result result = isAllowed ? Result.ALLOWED : isEffective ? Result.TOLERATED : Result.DENIED;
+    ResourceType type = action.resourcePattern().resourceType();
+    String name = action.resourcePattern().name();
+    AclOperation operation = action.operation();
+    if (!Decisions.isAccess(action, result) || AccessLog.isOwn(type, name, operation, result)) {
+      decisions.addNoAccess();
+      return false;
+    }
+    String clientId = context.clientId();
+    Decisions.Series series = decisions.add(standing.base, clientId, type, name, operation, result);
+    if (standing.isPerson) {
+      accessLog.event(
+          System.currentTimeMillis(),
+          Decisions.access(standing.base, clientId, type, name, operation, result),
+          context.clientAddress().getHostAddress());
+    }
+    return result == Result.TOLERATED
+        && series.takesLine(System.currentTimeMillis(), TOLERATED_LINE_MS);
+  }
+
   private void log(
       AclIndex snapshot,
       Standings now,
@@ -416,19 +525,26 @@ public class SignetAuthorizer extends StandardAuthorizer {
       AuthorizableRequestContext context,
       Action action,
       boolean isAllowed,
-      boolean isEffective) {
+      boolean isEffective,
+      boolean takesLine) {
     if (isAllowed) {
       if (AuthorizerLog.logsAllowed(action)) {
         AuthorizerLog.allowed(
             standing.text, context, action, rule(snapshot, standing, context, action));
       }
-    } else if (AuthorizerLog.logsDenied(action)) {
-      String rule = rule(snapshot, standing, context, action);
-      if (isEffective) {
-        AuthorizerLog.tolerated(standing.text, context, action, rule, now.authorization.mode());
-      } else {
-        AuthorizerLog.denied(standing.text, context, action, rule);
+    } else if (!isEffective) {
+      if (AuthorizerLog.logsDenied(action)) {
+        AuthorizerLog.denied(
+            standing.text, context, action, rule(snapshot, standing, context, action));
       }
+    } else if (AuthorizerLog.logsTolerated(action, takesLine)) {
+      AuthorizerLog.tolerated(
+          standing.text,
+          context,
+          action,
+          rule(snapshot, standing, context, action),
+          now.authorization.mode(),
+          takesLine);
     }
   }
 
@@ -505,6 +621,11 @@ public class SignetAuthorizer extends StandardAuthorizer {
     if (!said.equals(verdict(byKafka)) && version % 2 == 0 && version == aclVersion) {
       differences.add(description.get() + "; of the index: " + said);
     }
+  }
+
+  /** What it counts. */
+  AuthorizerMetrics metrics() {
+    return ownMetrics;
   }
 
   /** How many answers of the index were not Kafka's, in shadow mode. */

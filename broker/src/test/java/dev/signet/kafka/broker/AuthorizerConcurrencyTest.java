@@ -193,6 +193,7 @@ class AuthorizerConcurrencyTest {
       assertEquals(expected.get(expected.size() - 1), answers(signet));
     } finally {
       threads.shutdownNow();
+      signet.close();
     }
   }
 

@@ -231,6 +231,8 @@ class AuthorizerDifferentialTest {
           assertEquals(kafka.aclCount(), signet.aclCount());
         } catch (AssertionError e) {
           throw new AssertionError("-Dsignet.seed=" + seed + ", with " + acls.values(), e);
+        } finally {
+          signet.close();
         }
       }
     }

@@ -12,11 +12,13 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTimeoutPreemptively;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -46,6 +48,7 @@ class SignetAuthorizerTest {
 
   @TempDir Path directory;
 
+  private final List<SignetAuthorizer> started = new ArrayList<>();
   private AuthorizationFile.Set files;
 
   @BeforeEach
@@ -54,12 +57,16 @@ class SignetAuthorizerTest {
   }
 
   @AfterEach
-  void close() {
+  void close() throws IOException {
+    for (SignetAuthorizer authorizer : started) {
+      authorizer.close();
+    }
     files.close();
   }
 
   private SignetAuthorizer start(Map<String, Object> configs) {
-    return Authorizers.start(new SignetAuthorizer(files), configs);
+    started.add(new SignetAuthorizer(files));
+    return Authorizers.start(started.get(started.size() - 1), configs);
   }
 
   private Map<String, Object> configs(String path, String mode, String... enforced) {
@@ -209,6 +216,7 @@ class SignetAuthorizerTest {
   @ValueSource(strings = {"index", "kafka", "shadow"})
   void untilAclsAreLoadedOnlySuperUsersAreAnswered(String path) {
     SignetAuthorizer authorizer = new SignetAuthorizer(files);
+    started.add(authorizer);
     Map<String, Object> configs = configs(path, "Audit");
     configs.put("super.users", "User:super; User:other");
     authorizer.configure(configs);
@@ -307,6 +315,7 @@ class SignetAuthorizerTest {
   void kafkasMetricsCountWhatTheRulesSay(String path) {
     Metrics metrics = new Metrics();
     SignetAuthorizer authorizer = new SignetAuthorizer(files);
+    started.add(authorizer);
     authorizer.configure(configs(path, "Audit"));
     authorizer.withPluginMetrics(
         new PluginMetricsImpl(metrics, new LinkedHashMap<>(Map.of("role", "broker"))));
@@ -339,7 +348,7 @@ class SignetAuthorizerTest {
   @Test
   void differencesAreCountedAndLoggedOnceAMinute() {
     long[] now = {0};
-    List<String> lines = new java.util.ArrayList<>();
+    List<String> lines = new ArrayList<>();
     Differences differences = new Differences(() -> now[0], lines::add);
     for (int i = 0; i < 5; i++) {
       differences.add("a");
