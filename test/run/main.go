@@ -56,7 +56,7 @@ var lanes = [][]suite{
 		{name: "images", dir: "images", args: []string{"./..."}},
 		{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
 		{name: "api", dir: ".", args: []string{"./cmd/controller/...", "./cmd/webhook/..."}},
-		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules"}, prepare: kafkaLibs},
+		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./issuer", "./principal", "./principal/rules", "./test/authorizer"}, prepare: kafkaLibs},
 		{name: "demo", dir: ".", args: []string{"./test/demo/..."}},
 	},
 }

@@ -87,6 +87,12 @@ final class AccessLog implements AutoCloseable {
     boolean hasTopics() {
       return clients.containsKey("bootstrap.servers");
     }
+
+    /** Names the settings only: among the values are passwords. */
+    @Override
+    public String toString() {
+      return "Config" + clients.keySet();
+    }
   }
 
   private record Event(long time, Access access, String host) {}
@@ -168,14 +174,16 @@ final class AccessLog implements AutoCloseable {
   }
 
   /**
-   * Tells whether an access is the log's own, or may be: that it writes must not be what it writes
-   * about, on this node or on another. Reading the topics is an access like any other.
+   * Tells whether an access is Kafka's own business or the log's: brokers report to each other and
+   * to controllers all the time; and what the log writes, on this node or on another, must not be
+   * what it writes about. Reading its topics is an access like any other.
    */
   static boolean isOwn(ResourceType type, String name, AclOperation operation, Result result) {
-    return type == ResourceType.TOPIC
-        && (name.equals(ACCESS) || name.equals(AUDIT))
-        && (operation == AclOperation.WRITE || operation == AclOperation.DESCRIBE)
-        && result == Result.ALLOWED;
+    return result == Result.ALLOWED
+        && (operation == AclOperation.CLUSTER_ACTION
+            || type == ResourceType.TOPIC
+                && (operation == AclOperation.WRITE || operation == AclOperation.DESCRIBE)
+                && (name.equals(ACCESS) || name.equals(AUDIT)));
   }
 
   /** Takes what a person did, or drops it; it never waits. */

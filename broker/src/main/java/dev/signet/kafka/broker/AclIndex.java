@@ -6,7 +6,9 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collection;
 import java.util.Comparator;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.function.BiPredicate;
 import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
@@ -104,13 +106,36 @@ final class AclIndex {
     return changed(acl, false);
   }
 
-  /** A copy with these ACLs in place of all others. */
+  /** A copy with these ACLs in place of all others, made faster than one by one. */
   AclIndex load(Collection<StandardAcl> acls) {
-    AclIndex index = empty(covers != null);
+    Map<String, Patterns<Grants>[]> all = new HashMap<>();
+    Patterns<Integer>[] newCovers = covers == null ? null : noPatterns();
     for (StandardAcl acl : acls) {
-      index = index.with(acl);
+      Patterns<Grants>[] its = all.computeIfAbsent(acl.principal(), text -> noPatterns());
+      int type = acl.resourceType().ordinal();
+      its[type] = granted(its[type], acl, true);
+      if (newCovers != null) {
+        newCovers[type] = counted(newCovers[type], acl, 1);
+      }
     }
-    return index;
+    PersistentMap<KafkaPrincipal, Patterns<Grants>[]> loaded = null;
+    for (Map.Entry<String, Patterns<Grants>[]> its : all.entrySet()) {
+      KafkaPrincipal principal = principal(its.getKey());
+      if (principal != null) {
+        loaded = PersistentMap.with(loaded, principal, its.getValue());
+      }
+    }
+    return new AclIndex(loaded, newCovers);
+  }
+
+  private static Patterns<Grants> granted(Patterns<Grants> before, StandardAcl acl, boolean added) {
+    return Patterns.changed(before, acl, Grants.changed(Patterns.get(before, acl), acl, added));
+  }
+
+  private static Patterns<Integer> counted(Patterns<Integer> before, StandardAcl acl, int more) {
+    Integer count = Patterns.get(before, acl);
+    int sum = (count == null ? 0 : count) + more;
+    return Patterns.changed(before, acl, sum == 0 ? null : sum);
   }
 
   private AclIndex changed(StandardAcl acl, boolean added) {
@@ -118,19 +143,15 @@ final class AclIndex {
     Patterns<Integer>[] newCovers = covers;
     if (covers != null) {
       newCovers = covers.clone();
-      Integer before = Patterns.get(covers[type], acl);
-      int count = (before == null ? 0 : before) + (added ? 1 : -1);
-      newCovers[type] = Patterns.changed(covers[type], acl, count == 0 ? null : count);
+      newCovers[type] = counted(covers[type], acl, added ? 1 : -1);
     }
-    KafkaPrincipal principal = principalOf(acl);
+    KafkaPrincipal principal = principal(acl.principal());
     if (principal == null) {
       return new AclIndex(principals, newCovers);
     }
     Patterns<Grants>[] before = PersistentMap.get(principals, principal);
     Patterns<Grants>[] after = before == null ? noPatterns() : before.clone();
-    after[type] =
-        Patterns.changed(
-            after[type], acl, Grants.changed(Patterns.get(after[type], acl), acl, added));
+    after[type] = granted(after[type], acl, added);
     boolean isEmpty = true;
     for (Patterns<Grants> patterns : after) {
       isEmpty &= patterns == null;
@@ -142,13 +163,12 @@ final class AclIndex {
         newCovers);
   }
 
-  /** The principal of an ACL; null if its text has no colon, so that it is nobody's. */
-  private static KafkaPrincipal principalOf(StandardAcl acl) {
-    int colon = acl.principal().indexOf(':');
+  /** The principal of an ACL's text; null if it has no colon, so that it is nobody's. */
+  private static KafkaPrincipal principal(String text) {
+    int colon = text.indexOf(':');
     return colon < 0
         ? null
-        : new KafkaPrincipal(
-            acl.principal().substring(0, colon), acl.principal().substring(colon + 1));
+        : new KafkaPrincipal(text.substring(0, colon), text.substring(colon + 1));
   }
 
   /**

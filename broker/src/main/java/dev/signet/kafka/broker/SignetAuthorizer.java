@@ -53,7 +53,7 @@ import org.slf4j.LoggerFactory;
  * what keeps all ACLs for {@code DescribeAcls}. Kafka's metrics of it count what the rules say,
  * before the mode has a say.
  */
-public class SignetAuthorizer extends StandardAuthorizer {
+public final class SignetAuthorizer extends StandardAuthorizer {
   private static final Logger LOG = LoggerFactory.getLogger(SignetAuthorizer.class);
 
   /** The name of no resource, which {@code Authorizer.authorizeByResourceType} asks for. */

@@ -32,6 +32,8 @@ import org.apache.kafka.common.metrics.internals.PluginMetricsImpl;
 import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
 import org.apache.kafka.common.resource.ResourceType;
+import org.apache.kafka.metadata.authorizer.StandardAcl;
+import org.apache.kafka.metadata.authorizer.StandardAuthorizer;
 import org.apache.kafka.server.authorizer.Action;
 import org.apache.kafka.server.authorizer.AuthorizationResult;
 import org.junit.jupiter.api.AfterEach;
@@ -237,9 +239,19 @@ class SignetAuthorizerTest {
   @Test
   void namesBeforeTheWildcardAreAnswered() {
     SignetAuthorizer authorizer = start(configs("index", "Enforce"));
+    StandardAcl one =
+        allow(ResourceType.GROUP, "#one", PatternType.PREFIXED, "User:a", AclOperation.READ);
+    StandardAuthorizer kafka =
+        Authorizers.start(new StandardAuthorizer(), configs("index", "Enforce"));
+    Authorizers.add(kafka, one);
+    assertThrows(
+        StringIndexOutOfBoundsException.class,
+        () ->
+            allows(kafka, context("User:a"), action(ResourceType.GROUP, "#op", AclOperation.READ)),
+        "if Kafka answers, the index need not differ any more");
     Authorizers.add(
         authorizer,
-        allow(ResourceType.GROUP, "#one", PatternType.PREFIXED, "User:a", AclOperation.READ),
+        one,
         allow(ResourceType.GROUP, "#on", PatternType.LITERAL, "User:b", AclOperation.READ),
         deny(ResourceType.GROUP, "#o", PatternType.PREFIXED, "User:c", AclOperation.READ),
         allow(ResourceType.GROUP, "*", PatternType.LITERAL, "User:c", AclOperation.READ));
