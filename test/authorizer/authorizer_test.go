@@ -6,6 +6,7 @@
 package authorizer
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -19,6 +20,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -248,9 +250,10 @@ func (w *world) log(t *testing.T) map[access]counts {
 	return all
 }
 
-func topicAccess(user, topic, operation, result string) access {
+// ordersAccess is the key of what a user does to the topic orders.
+func ordersAccess(user, operation, result string) access {
 	_, client, _ := strings.Cut(user, ".")
-	return access{V: 1, Node: 1, Principal: "User:" + user, ClientID: client, Type: "TOPIC", Name: topic, Operation: operation, Result: result}
+	return access{V: 1, Node: 1, Principal: "User:" + user, ClientID: client, Type: "TOPIC", Name: "orders", Operation: operation, Result: result}
 }
 
 // logged waits until the access log has a count of an access, and returns the last that it saw.
@@ -298,13 +301,13 @@ func TestKafkaAuthorizer(t *testing.T) {
 		if fetches := group.PollFetches(ctx); fetches.Err0() != nil || fetches.NumRecords() == 0 {
 			t.Fatalf("consume: %v", fetches.Errors())
 		}
-		if count := w.logged(t, topicAccess("shop.orders", "orders", "WRITE", "tolerated"), 7); count != 7 {
+		if count := w.logged(t, ordersAccess("shop.orders", "WRITE", "tolerated"), 7); count != 7 {
 			t.Errorf("%d writes were counted, want 7", count)
 		}
-		w.logged(t, topicAccess("shop.reader", "orders", "READ", "tolerated"), 1)
+		w.logged(t, ordersAccess("shop.reader", "READ", "tolerated"), 1)
 		w.logged(t, access{V: 1, Node: 1, Principal: "User:shop.reader", ClientID: "reader", Type: "GROUP", Name: "shop", Operation: "READ", Result: "tolerated"}, 1)
 		// A client does not write where it cannot see the topic.
-		w.logged(t, topicAccess("shop.orders", "orders", "DESCRIBE", "denied"), 1)
+		w.logged(t, ordersAccess("shop.orders", "DESCRIBE", "denied"), 1)
 		within(t, "the scrape has the count", func() bool {
 			return w.scrape(t)[`signet_authorizer_decisions_total{role="broker",principal="User:shop.orders",resource_type="TOPIC",resource_name="orders",operation="WRITE",authorized="false",effective="allowed"}`] == "7"
 		})
@@ -320,7 +323,7 @@ func TestKafkaAuthorizer(t *testing.T) {
 		if err := produce(t, w.client(t, "shop", "lister"), "orders"); err != nil {
 			t.Fatal(err)
 		}
-		w.logged(t, topicAccess("shop.lister", "orders", "WRITE", "tolerated"), 1)
+		w.logged(t, ordersAccess("shop.lister", "WRITE", "tolerated"), 1)
 		for key := range w.log(t) {
 			if key.Principal == "User:shop.lister" && key.Name != "orders" {
 				t.Errorf("a listing was recorded: %+v", key)
@@ -379,7 +382,7 @@ func TestKafkaAuthorizer(t *testing.T) {
 		if err := produce(t, orders, "payments"); !denied(err) {
 			t.Errorf("what no ACL allows: %v", err)
 		}
-		w.logged(t, topicAccess("shop.orders", "orders", "WRITE", "allowed"), 1)
+		w.logged(t, ordersAccess("shop.orders", "WRITE", "allowed"), 1)
 		w.authorize("Hybrid", `"User:shop.other"`, "")
 		w.inForce(t)
 		if err := produce(t, orders, "payments"); err != nil {
@@ -438,7 +441,7 @@ func TestKafkaAuthorizer(t *testing.T) {
 			return len(events) >= 3
 		})
 		for _, e := range events {
-			want := topicAccess("people.ann", "orders", "WRITE", "tolerated")
+			want := ordersAccess("people.ann", "WRITE", "tolerated")
 			want.Time, want.Host = e.Time, e.Host
 			if e != want || e.Time < 1_700_000_000_000 || net.ParseIP(e.Host) == nil {
 				t.Errorf("%+v", e)
@@ -447,7 +450,7 @@ func TestKafkaAuthorizer(t *testing.T) {
 		if len(events) != 3 {
 			t.Errorf("%d events, want 3", len(events))
 		}
-		w.logged(t, topicAccess("people.ann", "orders", "WRITE", "tolerated"), 3)
+		w.logged(t, ordersAccess("people.ann", "WRITE", "tolerated"), 3)
 	})
 
 	t.Run("LogDoesNotFeedOnItself", func(t *testing.T) {
@@ -468,7 +471,7 @@ func TestKafkaAuthorizer(t *testing.T) {
 	})
 
 	t.Run("KilledBrokerLosesAFlushAtMost", func(t *testing.T) {
-		key := topicAccess("shop.counted", "orders", "WRITE", "tolerated")
+		key := ordersAccess("shop.counted", "WRITE", "tolerated")
 		counted := w.client(t, "shop", "counted")
 		send := func(requests int) {
 			for range requests {
@@ -522,6 +525,23 @@ func TestKafkaAuthorizer(t *testing.T) {
 			if got := m[`signet_index_differences_total{role="`+role+`"}`]; got != "0" {
 				t.Errorf("%s differences in the %s", got, role)
 			}
+		}
+	})
+
+	t.Run("StopsWhenTold", func(t *testing.T) {
+		if err := syscall.Kill(w.broker.PID(), syscall.SIGTERM); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "the broker has ended", func() bool {
+			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", w.broker.PID()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			// It is a zombie until the clean-up waits for it.
+			return bytes.Contains(stat, []byte(") Z "))
+		})
+		if out := w.broker.Log(); bytes.Contains(out, []byte("dev.signet.kafka.broker.SignetAuthorizer.close")) {
+			t.Errorf("closing the authorizer failed:\n%s", out)
 		}
 	})
 }

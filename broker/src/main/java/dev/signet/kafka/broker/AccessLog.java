@@ -226,8 +226,8 @@ final class AccessLog implements AutoCloseable {
       } catch (InterruptedException | InterruptException e) {
         // Only close() interrupts, and the loop ends.
         LOG.debug("interrupted", e);
-      } catch (RuntimeException e) {
-        fail(e);
+      } catch (RuntimeException | Error e) {
+        fail(e); // And go on: a broker without this thread would drop everything.
       }
     }
     end();
@@ -328,14 +328,17 @@ final class AccessLog implements AutoCloseable {
   /** Makes the topics and the producer, and reads what this node wrote before. */
   private void prepare() throws ExecutionException, InterruptedException {
     String patience = "" + PATIENCE.toMillis();
-    try (Admin admin =
+    Admin admin =
         Admin.create(
-            clients(Map.of("default.api.timeout.ms", patience, "request.timeout.ms", "10000")))) {
+            clients(Map.of("default.api.timeout.ms", patience, "request.timeout.ms", "10000")));
+    try {
       create(
           admin,
           ACCESS,
           Map.of(TopicConfig.CLEANUP_POLICY_CONFIG, TopicConfig.CLEANUP_POLICY_COMPACT));
       create(admin, AUDIT, Map.of());
+    } finally {
+      admin.close(Duration.ZERO); // Otherwise it waits for what is under way.
     }
     readEarlier();
     if (producer == null) {
