@@ -206,7 +206,12 @@ class SignetAuthorizerTest {
 
   @Test
   void wrongSettingsAreRefused() {
-    for (String key : List.of(SignetAuthorizerConfig.MODE_AT_START, SignetAuthorizerConfig.INDEX)) {
+    for (String key :
+        List.of(
+            SignetAuthorizerConfig.MODE_AT_START,
+            SignetAuthorizerConfig.INDEX,
+            SignetAuthorizerConfig.METRICS_ADDRESS,
+            SignetAuthorizerConfig.ACCESS_ENTRIES)) {
       Map<String, Object> configs = configs("index", "Audit");
       configs.put(key, "off");
       ConfigException e = assertThrows(ConfigException.class, () -> start(configs));
