@@ -40,7 +40,7 @@ type Broker struct {
 
 // Options say what a broker has beside its mTLS listener.
 type Options struct {
-	// Properties are more lines of server.properties. {dir} stands for the broker's directory.
+	// Properties are more lines of server.properties. {dir} stands for the broker's directory, {address} for Address.
 	Properties string
 	// Rules are more ssl.principal.mapping.rules of the listener MTLS, behind those of the tests.
 	Rules string
@@ -148,7 +148,8 @@ func Start(t T, a *Authority, o Options) *Broker {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), a.PEM()))
 	b.Write("ca.pem", append(a.PEM(), o.ClientCAs...))
-	b.Write("server.properties", []byte(fmt.Sprintf(properties, b.Dir, ports[0], ports[1], all, more)+sasl+strings.ReplaceAll(o.Properties, "{dir}", b.Dir)))
+	replaced := strings.NewReplacer("{dir}", b.Dir, "{address}", b.Address).Replace(o.Properties)
+	b.Write("server.properties", []byte(fmt.Sprintf(properties, b.Dir, ports[0], ports[1], all, more)+sasl+replaced))
 	b.Write("log4j2.yaml", []byte(`Configuration:
   Appenders: {Console: {name: STDOUT, PatternLayout: {pattern: "[%d] %p %m (%c)%n"}}}
   Loggers: {Root: {level: WARN, AppenderRef: {ref: STDOUT}}, Logger: [{name: kafka.server.KafkaRaftServer, level: INFO}]}

@@ -54,7 +54,7 @@ var lanes = [][]suite{
 		{name: "images", dir: "images", args: []string{"./..."}},
 		{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
 		{name: "api", dir: ".", args: []string{"./cmd/controller/...", "./cmd/webhook/..."}},
-		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./cmd/kubectl-signet/cli", "./issuer", "./observe", "./principal", "./principal/rules"}, prepare: kafkaLibs},
+		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./cmd/kubectl-signet/cli", "./issuer", "./observe", "./principal", "./principal/rules", "./test/authorizer"}, prepare: kafkaLibs},
 		{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
 		{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
 		{name: "controller", dir: ".", args: []string{"-tags=kafka", "-run=TestAgainstKafka", "./cmd/controller"}, prepare: kafkaLibs},

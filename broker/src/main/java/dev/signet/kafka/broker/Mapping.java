@@ -71,8 +71,7 @@ public final class Mapping {
    * @param text content of mapping.json
    * @param shards content of the shards by file name; what the file does not name is ignored
    */
-  public static Mapping parse(byte[] text, Map<String, byte[]> shards)
-      throws MappingFormatException {
+  public static Mapping parse(byte[] text, Map<String, byte[]> shards) throws FormatException {
     return MappingDocument.parse(text).with(shards);
   }
 

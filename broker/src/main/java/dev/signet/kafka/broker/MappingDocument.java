@@ -3,7 +3,7 @@ package dev.signet.kafka.broker;
 
 import com.fasterxml.jackson.core.JsonParser;
 import com.fasterxml.jackson.core.JsonToken;
-import dev.signet.kafka.broker.MappingFormatException.Code;
+import dev.signet.kafka.broker.FormatException.Code;
 import java.io.IOException;
 import java.util.ArrayList;
 import java.util.EnumMap;
@@ -22,6 +22,9 @@ import java.util.regex.Pattern;
 final class MappingDocument {
   /** The version of the format. */
   static final int VERSION = 1;
+
+  /** Size of mapping.json and of each shard, in octets: what a ConfigMap holds. */
+  static final int MAX_FILE = 1 << 20;
 
   /** Number of shards. */
   static final int MAX_SHARDS = 15;
@@ -98,10 +101,11 @@ final class MappingDocument {
   private MappingDocument() {}
 
   /** Reads mapping.json. */
-  static MappingDocument parse(byte[] text) throws MappingFormatException {
+  static MappingDocument parse(byte[] text) throws FormatException {
     MappingDocument document = new MappingDocument();
     StrictJson.read(
         text,
+        MAX_FILE,
         "mapping.json",
         parser -> document.readObject(parser, "the file", FILE_REQUIRED, FILE_OPTIONAL));
     return document;
@@ -113,14 +117,14 @@ final class MappingDocument {
   }
 
   /** Errs unless the shards have the content that this file says. */
-  void verify(Map<String, byte[]> contents) throws MappingFormatException {
+  void verify(Map<String, byte[]> contents) throws FormatException {
     for (Shard shard : shards) {
       byte[] content = contents.get(shard.file);
       if (content == null) {
-        throw new MappingFormatException(Code.SHARD, shard.file + " is missing");
+        throw new FormatException(Code.SHARD, shard.file + " is missing");
       }
       if (!Mapping.sha256(content).equals(shard.sha256)) {
-        throw new MappingFormatException(
+        throw new FormatException(
             Code.SHARD,
             shard.file
                 + " has another content than mapping.json says; it may not have arrived yet");
@@ -129,11 +133,12 @@ final class MappingDocument {
   }
 
   /** Adds the shards. It can be called once. */
-  Mapping with(Map<String, byte[]> contents) throws MappingFormatException {
+  Mapping with(Map<String, byte[]> contents) throws FormatException {
     verify(contents);
     for (Shard shard : shards) {
       StrictJson.read(
           contents.get(shard.file),
+          MAX_FILE,
           shard.file,
           parser -> readObject(parser, shard.file, SHARD_REQUIRED, NONE));
     }
@@ -142,7 +147,7 @@ final class MappingDocument {
   }
 
   private void readObject(JsonParser parser, String where, Set<Field> required, Set<Field> optional)
-      throws IOException, MappingFormatException {
+      throws IOException, FormatException {
     StrictJson.expect(parser, JsonToken.START_OBJECT, where, "an object");
     Set<Field> seen = EnumSet.noneOf(Field.class);
     while (parser.nextToken() == JsonToken.FIELD_NAME) {
@@ -155,7 +160,7 @@ final class MappingDocument {
         }
       }
       if (field == null) {
-        throw new MappingFormatException(
+        throw new FormatException(
             Code.UNKNOWN_FIELD,
             where
                 + " has the field "
@@ -163,7 +168,7 @@ final class MappingDocument {
                 + ", which this version does not know");
       }
       if (!seen.add(field)) {
-        throw new MappingFormatException(Code.DUPLICATE, where + " has " + key + " twice");
+        throw new FormatException(Code.DUPLICATE, where + " has " + key + " twice");
       }
       parser.nextToken();
       readField(parser, field);
@@ -171,39 +176,20 @@ final class MappingDocument {
     Set<Field> missing = EnumSet.copyOf(required);
     missing.removeAll(seen);
     for (Field field : missing) {
-      throw new MappingFormatException(
+      throw new FormatException(
           field == Field.VERSION ? Code.VERSION : Code.VALUE, where + " has no " + field.key);
     }
   }
 
-  private void readField(JsonParser parser, Field field)
-      throws IOException, MappingFormatException {
+  private void readField(JsonParser parser, Field field) throws IOException, FormatException {
     switch (field) {
-      case VERSION -> {
-        if (parser.currentToken() != JsonToken.VALUE_NUMBER_INT
-            || !parser.getText().equals("" + VERSION)) {
-          throw new MappingFormatException(
-              Code.VERSION, "version is not " + VERSION + ", the only one that this reader knows");
-        }
-      }
-      case CLUSTER -> {
-        cluster = StrictJson.string(parser, field.key);
-        if (cluster.isEmpty()) {
-          throw new MappingFormatException(Code.VALUE, "cluster is empty");
-        }
-      }
-      case GENERATION -> {
-        StrictJson.expect(parser, JsonToken.VALUE_NUMBER_INT, field.key, "an integer");
-        if (parser.getNumberType() == JsonParser.NumberType.BIG_INTEGER
-            || parser.getLongValue() < 1) {
-          throw new MappingFormatException(Code.VALUE, "generation is not from 1 to 2^63-1");
-        }
-        generation = parser.getLongValue();
-      }
+      case VERSION -> StrictJson.version(parser, VERSION);
+      case CLUSTER -> cluster = StrictJson.cluster(parser);
+      case GENERATION -> generation = StrictJson.generation(parser);
       case MESH_TRUST_DOMAIN -> {
         meshTrustDomain = StrictJson.string(parser, field.key);
         if (!meshTrustDomain.isEmpty() && !TRUST_DOMAIN.matcher(meshTrustDomain).matches()) {
-          throw new MappingFormatException(
+          throw new FormatException(
               Code.VALUE,
               "meshTrustDomain " + Printable.quote(meshTrustDomain) + " is no trust domain");
         }
@@ -212,7 +198,7 @@ final class MappingDocument {
         String unmapped = StrictJson.string(parser, field.key);
         explicit = unmapped.equals("explicit");
         if (!explicit && !unmapped.equals("refuse")) {
-          throw new MappingFormatException(
+          throw new FormatException(
               Code.VALUE,
               "unmapped is " + Printable.quote(unmapped) + ", neither refuse nor explicit");
         }
@@ -223,8 +209,7 @@ final class MappingDocument {
         StrictJson.expect(parser, JsonToken.START_ARRAY, field.key, "an array");
         while (parser.nextToken() != JsonToken.END_ARRAY) {
           if (patterns.size() == MAX_PATTERNS) {
-            throw new MappingFormatException(
-                Code.BOUNDS, "more than " + MAX_PATTERNS + " patterns");
+            throw new FormatException(Code.BOUNDS, "more than " + MAX_PATTERNS + " patterns");
           }
           readObject(parser, "a pattern", PATTERN_REQUIRED, NONE);
           patterns.add(
@@ -235,7 +220,7 @@ final class MappingDocument {
         StrictJson.expect(parser, JsonToken.START_ARRAY, field.key, "an array");
         while (parser.nextToken() != JsonToken.END_ARRAY) {
           if (shards.size() == MAX_SHARDS) {
-            throw new MappingFormatException(Code.BOUNDS, "more than " + MAX_SHARDS + " shards");
+            throw new FormatException(Code.BOUNDS, "more than " + MAX_SHARDS + " shards");
           }
           readObject(parser, "a shard's reference", REFERENCE_REQUIRED, NONE);
           addShard(strings.get(Field.FILE), strings.get(Field.SHA256));
@@ -247,11 +232,11 @@ final class MappingDocument {
     }
   }
 
-  private void addShard(String file, String sha256) throws MappingFormatException {
+  private void addShard(String file, String sha256) throws FormatException {
     if (!SHARD_FILE.matcher(file).matches()
         || !SHA256.matcher(sha256).matches()
         || shardFiles().contains(file)) {
-      throw new MappingFormatException(
+      throw new FormatException(
           Code.SHARD,
           "shard "
               + Printable.quote(file)
@@ -263,7 +248,7 @@ final class MappingDocument {
   }
 
   private static void readEntries(JsonParser parser, Field kind, Map<String, String> into)
-      throws IOException, MappingFormatException {
+      throws IOException, FormatException {
     StrictJson.expect(parser, JsonToken.START_OBJECT, kind.key, "an object");
     while (parser.nextToken() == JsonToken.FIELD_NAME) {
       String key = StrictJson.wellFormed(parser.currentName());
@@ -271,7 +256,7 @@ final class MappingDocument {
           || key.length() > Mapping.MAX_SUBJECT
           || key.indexOf('\ufffd') >= 0
           || kind == Field.SPIFFE && !key.startsWith(SPIFFE)) {
-        throw new MappingFormatException(
+        throw new FormatException(
             Code.VALUE,
             kind.key
                 + " has the key "
@@ -283,7 +268,7 @@ final class MappingDocument {
       parser.nextToken();
       String name = StrictJson.string(parser, key);
       if (!Mapping.isName(name)) {
-        throw new MappingFormatException(
+        throw new FormatException(
             Code.VALUE,
             kind.key
                 + " "
@@ -295,7 +280,7 @@ final class MappingDocument {
                 + ", or has a control character or U+FFFD");
       }
       if (into.putIfAbsent(key, name) != null) {
-        throw new MappingFormatException(
+        throw new FormatException(
             Code.DUPLICATE, kind.key + " " + Printable.quote(key) + " is there twice");
       }
     }

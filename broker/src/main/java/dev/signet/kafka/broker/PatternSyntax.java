@@ -1,7 +1,7 @@
 /* Copyright The Signet Authors · SPDX-License-Identifier: Apache-2.0 */
 package dev.signet.kafka.broker;
 
-import dev.signet.kafka.broker.MappingFormatException.Code;
+import dev.signet.kafka.broker.FormatException.Code;
 import java.util.BitSet;
 
 /**
@@ -54,7 +54,7 @@ final class PatternSyntax {
   }
 
   /** Checks a pattern, or errs with {@link Code#PATTERN}. */
-  static PatternSyntax check(String text) throws MappingFormatException {
+  static PatternSyntax check(String text) throws FormatException {
     PatternSyntax syntax = new PatternSyntax(text);
     syntax.pattern();
     return syntax;
@@ -74,7 +74,7 @@ final class PatternSyntax {
   }
 
   /** Reads the whole pattern. Only here may anchors stand. */
-  private void pattern() throws MappingFormatException {
+  private void pattern() throws FormatException {
     long size = 6; // fail, match, the capture of the whole, two anchors
     while (true) {
       if (peek() == '^') {
@@ -98,14 +98,14 @@ final class PatternSyntax {
     }
   }
 
-  private void anchor() throws MappingFormatException {
+  private void anchor() throws FormatException {
     at++;
     if (isQuantifier()) {
       throw refuse("a quantifier follows an anchor");
     }
   }
 
-  private Part alternatives() throws MappingFormatException {
+  private Part alternatives() throws FormatException {
     Part all = sequence();
     int count = 1;
     while (peek() == '|') {
@@ -124,7 +124,7 @@ final class PatternSyntax {
     return count == 1 ? all : new Part(all.nullable, all.size + count, all.repetition);
   }
 
-  private Part sequence() throws MappingFormatException {
+  private Part sequence() throws FormatException {
     boolean nullable = true;
     long size = 0;
     long repetition = 1;
@@ -143,7 +143,7 @@ final class PatternSyntax {
     return any ? new Part(nullable, size, repetition) : Part.EMPTY;
   }
 
-  private Part atom() throws MappingFormatException {
+  private Part atom() throws FormatException {
     switch (peek()) {
       case '(':
         return group();
@@ -161,7 +161,7 @@ final class PatternSyntax {
     }
   }
 
-  private Part group() throws MappingFormatException {
+  private Part group() throws FormatException {
     at++;
     if (peek() == '?') {
       at++;
@@ -185,7 +185,7 @@ final class PatternSyntax {
     return c == '*' || c == '+' || c == '?' || c == '{';
   }
 
-  private Part quantified(Part part, int firstGroup) throws MappingFormatException {
+  private Part quantified(Part part, int firstGroup) throws FormatException {
     int least = 0;
     int most = UNBOUNDED;
     boolean optional = false;
@@ -232,7 +232,7 @@ final class PatternSyntax {
     return new Part(part.nullable || least == 0, size, repetition);
   }
 
-  private int number() throws MappingFormatException {
+  private int number() throws FormatException {
     int from = at;
     int value = 0;
     while (peek() >= '0' && peek() <= '9') {
@@ -247,7 +247,7 @@ final class PatternSyntax {
     return value;
   }
 
-  private void characterClass() throws MappingFormatException {
+  private void characterClass() throws FormatException {
     at++;
     if (peek() == '^') {
       at++;
@@ -273,12 +273,12 @@ final class PatternSyntax {
   }
 
   /** Reads one member of a class and returns its code point, or {@link #CLASS}. */
-  private int classCharacter() throws MappingFormatException {
+  private int classCharacter() throws FormatException {
     return peek() == '\\' ? escape() : literal();
   }
 
   /** Reads one character that stands for itself and returns it. */
-  private int literal() throws MappingFormatException {
+  private int literal() throws FormatException {
     int c = next();
     if (c == END) {
       throw refuse("a class is not closed");
@@ -287,7 +287,7 @@ final class PatternSyntax {
   }
 
   /** Reads an escape and returns its code point, or {@link #CLASS}. */
-  private int escape() throws MappingFormatException {
+  private int escape() throws FormatException {
     at++;
     int c = next();
     switch (c) {
@@ -319,7 +319,7 @@ final class PatternSyntax {
     }
   }
 
-  private int hex(int digits) throws MappingFormatException {
+  private int hex(int digits) throws FormatException {
     int value = 0;
     for (int i = 0; i < digits; i++) {
       int c = next();
@@ -339,7 +339,7 @@ final class PatternSyntax {
     return at < text.length() ? text.codePointAt(at) : END;
   }
 
-  private int next() throws MappingFormatException {
+  private int next() throws FormatException {
     int c = peek();
     if (c == 0 || c >= Character.MIN_SURROGATE && c <= Character.MAX_SURROGATE) {
       throw refuse("it has a NUL or half a surrogate pair");
@@ -348,8 +348,8 @@ final class PatternSyntax {
     return c;
   }
 
-  private MappingFormatException refuse(String what) {
-    return new MappingFormatException(
+  private FormatException refuse(String what) {
+    return new FormatException(
         Code.PATTERN,
         "pattern " + Printable.quote(text) + ": " + what + ", at or before character " + at);
   }

@@ -1,7 +1,7 @@
 /* Copyright The Signet Authors · SPDX-License-Identifier: Apache-2.0 */
 package dev.signet.kafka.broker;
 
-import dev.signet.kafka.broker.MappingFormatException.Code;
+import dev.signet.kafka.broker.FormatException.Code;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
 import java.util.List;
@@ -51,10 +51,10 @@ final class SubjectPattern {
    * Parses a pattern and its template: {@code $1} to {@code $9} are groups, {@code $$} is a dollar,
    * any other {@code $} is an error.
    */
-  static SubjectPattern parse(String text, String principal) throws MappingFormatException {
+  static SubjectPattern parse(String text, String principal) throws FormatException {
     int length = text.getBytes(StandardCharsets.UTF_8).length;
     if (length < 1 || length > MAX_PATTERN) {
-      throw new MappingFormatException(
+      throw new FormatException(
           Code.BOUNDS,
           "pattern "
               + Printable.quote(text)
@@ -66,13 +66,18 @@ final class SubjectPattern {
     try {
       return new SubjectPattern(Pattern.compile(text), template(principal, syntax));
     } catch (PatternSyntaxException e) {
-      throw new MappingFormatException(
+      throw new FormatException(
           Code.PATTERN, "pattern " + Printable.quote(text) + ": " + e.getDescription(), e);
     }
   }
 
+  /** Parses a pattern that names nobody, only matches. */
+  static SubjectPattern parse(String text) throws FormatException {
+    return parse(text, "$$");
+  }
+
   private static List<Part> template(String principal, PatternSyntax syntax)
-      throws MappingFormatException {
+      throws FormatException {
     List<Part> parts = new ArrayList<>();
     StringBuilder literal = new StringBuilder();
     for (int i = 0; i < principal.length(); i++) {
@@ -93,7 +98,7 @@ final class SubjectPattern {
         parts.add(new Part("", reference - '0'));
         literal.setLength(0);
       } else {
-        throw new MappingFormatException(
+        throw new FormatException(
             Code.TEMPLATE,
             "principal "
                 + Printable.quote(principal)
@@ -103,7 +108,7 @@ final class SubjectPattern {
       }
     }
     if (principal.isEmpty()) {
-      throw new MappingFormatException(Code.TEMPLATE, "principal is empty");
+      throw new FormatException(Code.TEMPLATE, "principal is empty");
     }
     parts.add(new Part(literal.toString(), 0));
     return List.copyOf(parts);
@@ -114,13 +119,9 @@ final class SubjectPattern {
    * what it gives is no name of a principal.
    */
   String principal(String subject) throws ExhaustedException {
-    Matcher matcher = pattern.matcher(new Budgeted(subject));
-    try {
-      if (!matcher.matches()) {
-        return null;
-      }
-    } catch (Budgeted.Spent | StackOverflowError e) {
-      throw new ExhaustedException(e);
+    Matcher matcher = match(subject);
+    if (matcher == null) {
+      return null;
     }
     StringBuilder name = new StringBuilder();
     for (Part part : template) {
@@ -131,6 +132,21 @@ final class SubjectPattern {
       }
     }
     return Mapping.isName(name) ? name.toString() : null;
+  }
+
+  /** Tells whether the pattern matches a text as a whole. */
+  boolean matches(String text) throws ExhaustedException {
+    return match(text) != null;
+  }
+
+  /** The match of the whole text, or null. */
+  private Matcher match(String text) throws ExhaustedException {
+    Matcher matcher = pattern.matcher(new Budgeted(text));
+    try {
+      return matcher.matches() ? matcher : null;
+    } catch (Budgeted.Spent | StackOverflowError e) {
+      throw new ExhaustedException(e);
+    }
   }
 
   /** A text that can be looked at only so often. It is used by one thread, for one match. */

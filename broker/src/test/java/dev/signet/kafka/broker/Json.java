@@ -78,7 +78,7 @@ final class Json {
     return new String(bytes(), StandardCharsets.UTF_8);
   }
 
-  Mapping mapping() throws MappingFormatException {
+  Mapping mapping() throws FormatException {
     return Mapping.parse(bytes(), Map.of());
   }
 }

@@ -5,7 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.signet.kafka.broker.MappingFormatException.Code;
+import dev.signet.kafka.broker.FormatException.Code;
 import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.Map;
@@ -24,7 +24,7 @@ class MappingDocumentTest {
           + "\"unmapped\":\"refuse\",\"exact\":{\"CN=a\":\"a\"},\"spiffe\":{\"spiffe://a\":\"a\"},"
           + "\"patterns\":[{\"pattern\":\"CN=([a-z]+)\",\"principal\":\"p.$1\"}],\"shards\":[]}";
 
-  private static Mapping parse(String text) throws MappingFormatException {
+  private static Mapping parse(String text) throws FormatException {
     return Mapping.parse(text.getBytes(StandardCharsets.UTF_8), Map.of());
   }
 
@@ -38,7 +38,7 @@ class MappingDocumentTest {
 
   @Test
   void readsTheLargestFile() throws Exception {
-    int spaces = StrictJson.MAX_FILE - GOOD.length();
+    int spaces = MappingDocument.MAX_FILE - GOOD.length();
     assertEquals(12, parse(GOOD + " ".repeat(spaces)).generation());
     assertCode(Code.BOUNDS, GOOD + " ".repeat(spaces + 1));
   }
@@ -133,16 +133,14 @@ class MappingDocumentTest {
   }
 
   private static void assertCode(Code code, String text) {
-    assertEquals(
-        code, assertThrows(MappingFormatException.class, () -> parse(text)).code(), () -> text);
+    assertEquals(code, assertThrows(FormatException.class, () -> parse(text)).code(), () -> text);
   }
 
   @Test
   void refusesWhatIsNoUtf8() {
     for (String latin1 : new String[] {"\u00ff", "\u00c0\u0080", "\u00ed\u00a0\u0080"}) {
       byte[] text = GOOD.replace("CN=a", latin1).getBytes(StandardCharsets.ISO_8859_1);
-      MappingFormatException e =
-          assertThrows(MappingFormatException.class, () -> Mapping.parse(text, Map.of()));
+      FormatException e = assertThrows(FormatException.class, () -> Mapping.parse(text, Map.of()));
       assertEquals(Code.SYNTAX, e.code());
     }
   }
@@ -194,7 +192,7 @@ class MappingDocumentTest {
     assertShard(Code.UNKNOWN_FIELD, Json.shard().pattern("a", "a"), same);
     assertShard(Code.VERSION, Json.shard().with("version", 2), same);
     assertShard(Code.SYNTAX, Json.shard(), text -> text + "x");
-    assertShard(Code.BOUNDS, Json.shard(), text -> text + " ".repeat(StrictJson.MAX_FILE));
+    assertShard(Code.BOUNDS, Json.shard(), text -> text + " ".repeat(MappingDocument.MAX_FILE));
     assertShard(Code.VALUE, Json.shard(), text -> text.replace(",\"spiffe\":{}", ""));
   }
 
@@ -218,7 +216,7 @@ class MappingDocumentTest {
   }
 
   private static Code refusal(byte[] text, Map<String, byte[]> shards) {
-    return assertThrows(MappingFormatException.class, () -> Mapping.parse(text, shards)).code();
+    return assertThrows(FormatException.class, () -> Mapping.parse(text, shards)).code();
   }
 
   @Test
@@ -234,7 +232,7 @@ class MappingDocumentTest {
       }
       try {
         Mapping.parse(broken, Map.of());
-      } catch (MappingFormatException e) {
+      } catch (FormatException e) {
         refused++;
       }
     }

@@ -39,7 +39,7 @@ class MappingFilesTest {
 
   private static Set<Thread> pollers() {
     return Thread.getAllStackTraces().keySet().stream()
-        .filter(thread -> thread.getName().equals("signet-mapping-poll"))
+        .filter(thread -> thread.getName().equals("signet-principal-mapping-poll"))
         .collect(Collectors.toSet());
   }
 

@@ -6,7 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
-import dev.signet.kafka.broker.MappingFormatException.Code;
+import dev.signet.kafka.broker.FormatException.Code;
 import java.util.Random;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicReference;
@@ -108,8 +108,8 @@ class SubjectPatternTest {
         "\\x4",
       })
   void refuses(String pattern) {
-    MappingFormatException e =
-        assertThrows(MappingFormatException.class, () -> SubjectPattern.parse(pattern, "x"));
+    FormatException e =
+        assertThrows(FormatException.class, () -> SubjectPattern.parse(pattern, "x"));
     assertEquals(Code.PATTERN, e.code());
   }
 
@@ -131,7 +131,7 @@ class SubjectPatternTest {
         accepted++;
       } catch (PatternSyntaxException e) {
         throw new AssertionError("Java refuses " + text, e);
-      } catch (MappingFormatException e) {
+      } catch (FormatException e) {
         assertEquals(Code.PATTERN, e.code());
       }
     }

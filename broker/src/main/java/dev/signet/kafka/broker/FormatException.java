@@ -1,11 +1,14 @@
 /* Copyright The Signet Authors · SPDX-License-Identifier: Apache-2.0 */
 package dev.signet.kafka.broker;
 
-/** Says why a mapping file was refused. Whoever has an earlier good file goes on with that. */
-public final class MappingFormatException extends Exception {
+/**
+ * Says why a file for the broker, mapping.json or authorization.json, was refused. Whoever has an
+ * earlier good file goes on with that.
+ */
+public final class FormatException extends Exception {
   private static final long serialVersionUID = 1L;
 
-  /** The reasons, as {@code test/vectors/mapping} name them. */
+  /** The reasons, as {@code test/vectors} name them. */
   public enum Code {
     /** Another version of the format, or none. */
     VERSION("version"),
@@ -21,6 +24,8 @@ public final class MappingFormatException extends Exception {
     PATTERN("pattern"),
     /** A pattern's principal that refers to what is not there. */
     TEMPLATE("template"),
+    /** A list that is not in the order of its strings' code points. */
+    UNSORTED("unsorted"),
     /** A shard that is misnamed, missing, or has another content than the file says. */
     SHARD("shard"),
     /** A value of the wrong type or outside its range, or a missing field. */
@@ -40,12 +45,12 @@ public final class MappingFormatException extends Exception {
 
   private final Code code;
 
-  MappingFormatException(Code code, String detail) {
+  FormatException(Code code, String detail) {
     super(code + ": " + detail);
     this.code = code;
   }
 
-  MappingFormatException(Code code, String detail, Throwable cause) {
+  FormatException(Code code, String detail, Throwable cause) {
     super(code + ": " + detail, cause);
     this.code = code;
   }
