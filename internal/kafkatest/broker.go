@@ -31,7 +31,10 @@ type Broker struct {
 	// Address is host:port of the listener MTLS, which is the brokers' own and has ssl.principal.mapping.rules.
 	Address string
 	// Signet is host:port of the listener SIGNET; "" without Options.Signet.
-	Signet  string
+	Signet string
+	// Mesh is host:port of the listener MESH; "" without Options.Mesh.
+	Mesh    string
+	jvm     []string
 	command *exec.Cmd
 }
 
@@ -43,6 +46,13 @@ type Options struct {
 	Rules string
 	// Signet adds a second mTLS listener, SIGNET, whose properties begin with listener.name.signet.
 	Signet bool
+	// Mesh adds a listener MESH without TLS and with SASL on the loopback address, and advertises this host:port for it;
+	// its properties begin with listener.name.mesh.
+	Mesh string
+	// Files are put into the broker's directory before it starts.
+	Files map[string][]byte
+	// JVM are more arguments of java. {dir} stands for the broker's directory.
+	JVM []string
 	// Jars are put on the class path.
 	Jars []string
 	// ClientCAs (PEM) are trusted for clients beside the authority.
@@ -57,8 +67,8 @@ node.id=1
 controller.quorum.bootstrap.servers=localhost:%[3]d
 controller.listener.names=CONTROLLER
 listeners=MTLS://localhost:%[2]d,CONTROLLER://localhost:%[3]d%[5]s
-advertised.listeners=MTLS://localhost:%[2]d%[5]s
-listener.security.protocol.map=MTLS:SSL,CONTROLLER:SSL,SIGNET:SSL
+advertised.listeners=MTLS://localhost:%[2]d%[6]s
+listener.security.protocol.map=MTLS:SSL,CONTROLLER:SSL,SIGNET:SSL,MESH:SASL_PLAINTEXT
 inter.broker.listener.name=MTLS
 ssl.client.auth=required
 ssl.keystore.type=PEM
@@ -105,12 +115,24 @@ func Start(t *testing.T, a *Authority, o Options) *Broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 3)
+	ports := FreePorts(t, 4)
 	b.Address = fmt.Sprintf("localhost:%d", ports[0])
 	more := ""
 	if o.Signet {
 		b.Signet = fmt.Sprintf("localhost:%d", ports[2])
 		more = ",SIGNET://" + b.Signet
+	}
+	advertised := more
+	if o.Mesh != "" {
+		b.Mesh = fmt.Sprintf("127.0.0.1:%d", ports[3])
+		more += ",MESH://" + b.Mesh
+		advertised += ",MESH://" + o.Mesh
+	}
+	for _, argument := range o.JVM {
+		b.jvm = append(b.jvm, strings.ReplaceAll(argument, "{dir}", b.Dir))
+	}
+	for name, content := range o.Files {
+		b.Write(name, content)
 	}
 	all := rules
 	if o.Rules != "" {
@@ -120,7 +142,7 @@ func Start(t *testing.T, a *Authority, o Options) *Broker {
 		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8}),
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), a.PEM()))
 	b.Write("ca.pem", append(a.PEM(), o.ClientCAs...))
-	b.Write("server.properties", []byte(fmt.Sprintf(properties, b.Dir, ports[0], ports[1], all, more)+strings.ReplaceAll(o.Properties, "{dir}", b.Dir)))
+	b.Write("server.properties", []byte(fmt.Sprintf(properties, b.Dir, ports[0], ports[1], all, more, advertised)+strings.ReplaceAll(o.Properties, "{dir}", b.Dir)))
 	b.Write("log4j2.yaml", []byte(`Configuration:
   Appenders: {Console: {name: STDOUT, PatternLayout: {pattern: "[%d] %p %m (%c)%n"}}}
   Loggers: {Root: {level: WARN, AppenderRef: {ref: STDOUT}}, Logger: [{name: kafka.server.KafkaRaftServer, level: INFO}]}
@@ -149,8 +171,8 @@ func (b *Broker) Write(name string, content []byte) {
 func (b *Broker) java(arguments ...string) *exec.Cmd {
 	classPath := strings.Join(append(slices.Clone(b.jars), b.libs+"/*"), string(os.PathListSeparator))
 	// Not the test's context: that ends before the test's clean-up, which kills the broker.
-	return exec.CommandContext(context.WithoutCancel(b.t.Context()), "java", append([]string{"-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-Dlog4j2.configurationFile=" + filepath.Join(b.Dir, "log4j2.yaml"), "-cp", classPath}, arguments...)...)
+	return exec.CommandContext(context.WithoutCancel(b.t.Context()), "java", slices.Concat([]string{"-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+		"-Dlog4j2.configurationFile=" + filepath.Join(b.Dir, "log4j2.yaml"), "-cp", classPath}, b.jvm, arguments)...)
 }
 
 // Start starts the broker, which does not run, and waits until it is ready.
@@ -200,7 +222,8 @@ func (b *Broker) Kill() {
 	b.command = nil
 }
 
-func freePorts(t *testing.T, count int) []int {
+// FreePorts returns ports of the loopback address that nobody listens on.
+func FreePorts(t *testing.T, count int) []int {
 	t.Helper()
 	var ports []int
 	var listeners []net.Listener
