@@ -29,6 +29,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,15 +57,6 @@ const (
 	loginTimeout = 15 * time.Second
 
 	largeID = "spiffe://cluster.local/ns/shop/sa/large"
-
-	meshProperties = kafkatest.Authorizer + `listener.name.mesh.sasl.enabled.mechanisms=OAUTHBEARER
-listener.name.mesh.oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required;
-listener.name.mesh.oauthbearer.sasl.server.callback.handler.class=org.apache.kafka.common.security.oauthbearer.OAuthBearerValidatorCallbackHandler
-listener.name.mesh.oauthbearer.sasl.oauthbearer.jwks.endpoint.url=file://{dir}/jwks.json
-listener.name.mesh.oauthbearer.sasl.oauthbearer.expected.issuer=` + issuer + `
-listener.name.mesh.oauthbearer.sasl.oauthbearer.expected.audience=` + audience + `
-listener.name.mesh.oauthbearer.connections.max.reauth.ms=16000
-`
 )
 
 // mesh is a broker with an Envoy in front of it.
@@ -77,8 +69,8 @@ type mesh struct {
 	dir       string
 	log       string
 	// Addresses of Envoy's listeners: the one that brokers advertise; one whose broker's bytes come one by one; one that
-	// asks for a client certificate and takes clients without.
-	main, dribble, optional string
+	// asks for a client certificate and takes clients without; the one of docs/mesh.md.
+	main, dribble, optional, documented string
 	// broken starts an Envoy whose filter has a configuration that it refuses, and returns what it said.
 	broken func() (string, error)
 }
@@ -90,11 +82,14 @@ func newMesh(t *testing.T) *mesh {
 	}
 	m := &mesh{t: t, authority: kafkatest.NewAuthority(t), key: key, dir: t.TempDir()}
 	m.log = filepath.Join(m.dir, "envoy.log")
-	ports := kafkatest.FreePorts(t, 3)
+	ports := kafkatest.FreePorts(t, 4)
 	address := func(i int) string { return fmt.Sprintf("localhost:%d", ports[i]) }
-	m.main, m.dribble, m.optional = address(0), address(1), address(2)
+	m.main, m.dribble, m.optional, m.documented = address(0), address(1), address(2), address(3)
+	// The listener is docs/mesh.md's, with sessions that are short enough for a test.
+	properties := strings.ReplaceAll(block(t, "listener.name.mesh."), "/etc/kafka-signet/", "{dir}/") +
+		fmt.Sprintf("listener.name.mesh.oauthbearer.connections.max.reauth.ms=%d\n", session.Milliseconds())
 	m.broker = kafkatest.Start(t, m.authority, kafkatest.Options{
-		Properties: meshProperties, Mesh: m.main, Files: map[string][]byte{"jwks.json": jwks(t, key)},
+		Properties: kafkatest.Authorizer + properties, Mesh: m.main, Files: map[string][]byte{"jwks.json": jwks(t, key)},
 		JVM: []string{"-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://{dir}/jwks.json"},
 	})
 	controller := m.authority.Client(&x509.Certificate{Subject: pkix.Name{ExtraNames: []pkix.AttributeTypeAndValue{
@@ -108,6 +103,21 @@ func newMesh(t *testing.T) *mesh {
 	m.admin = kadm.NewClient(c)
 	m.startEnvoy(ports)
 	return m
+}
+
+// block is the one of docs/mesh.md that begins so.
+func block(t *testing.T, begin string) string {
+	t.Helper()
+	page, err := os.ReadFile(filepath.Join("..", "docs", "mesh.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, found := strings.Cut(string(page), "```text\n"+begin)
+	text, _, closed := strings.Cut(rest, "```\n")
+	if !found || !closed {
+		t.Fatalf("docs/mesh.md has no block that begins with %q", begin)
+	}
+	return begin + text
 }
 
 func jwks(t *testing.T, key *ecdsa.PrivateKey) []byte {
@@ -228,11 +238,7 @@ func (m *mesh) startEnvoy(ports []int) {
 	const variable = "SIGNET_TOKEN_KEY"
 	inline := m.configuration(object{"key": string(m.keyPEM())})
 	clusters := []object{cluster("kafka", m.broker.Mesh), cluster("dribble", m.dribbler())}
-	envoy := func(name string, listeners ...object) *exec.Cmd {
-		config, err := json.Marshal(object{"static_resources": object{"listeners": listeners, "clusters": clusters}})
-		if err != nil {
-			m.t.Fatal(err)
-		}
+	envoy := func(name string, config []byte) *exec.Cmd {
 		m.write(name, config)
 		cmd := exec.CommandContext(m.t.Context(), binary, "--config-path", filepath.Join(m.dir, name), "--disable-hot-restart", "--concurrency", "1",
 			"--log-level", "warning", "--component-log-level", "wasm:info")
@@ -240,37 +246,57 @@ func (m *mesh) startEnvoy(ports []int) {
 		cmd.Env = append(os.Environ(), variable+"="+string(m.keyPEM()))
 		return cmd
 	}
+	static := func(listeners ...object) []byte {
+		config, err := json.Marshal(object{"static_resources": object{"listeners": listeners, "clusters": clusters}})
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		return config
+	}
 	m.broken = func() (string, error) {
-		out, err := envoy("broken.json", listener("broken", 0, "kafka", true, strings.Replace(inline, `"unmapped":"refuse"`, `"unmapped":"allow"`, 1), object{})).CombinedOutput()
+		out, err := envoy("broken.json", static(listener("broken", 0, "kafka", true, strings.Replace(inline, `"unmapped":"refuse"`, `"unmapped":"allow"`, 1), object{}))).CombinedOutput()
 		return string(out), err
 	}
-	cmd := envoy("envoy.json",
-		listener("main", ports[0], "kafka", true, inline, object{}),
-		listener("dribble", ports[1], "dribble", true, m.configuration(object{"keyEnvironment": variable}),
-			object{"environment_variables": object{"host_env_keys": []string{variable}}}),
-		listener("optional", ports[2], "kafka", false, inline, object{}),
-	)
-	log, err := os.Create(m.log)
+	_, kafkaPort, _ := net.SplitHostPort(m.broker.Mesh)
+	documented := strings.NewReplacer("0.0.0.0", "127.0.0.1", "9094", strconv.Itoa(ports[3]), "9095", kafkaPort, "/etc/envoy/filter.wasm", wasm,
+		"/etc/envoy/tls.", m.dir+"/server.", "/etc/envoy/client-ca.pem", m.dir+"/ca.crt").Replace(block(m.t, "static_resources:"))
+	logs, err := os.Create(m.log)
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := errors.Join(cmd.Start(), log.Close()); err != nil {
-		m.t.Fatal(err)
+	defer logs.Close()
+	for _, cmd := range []*exec.Cmd{
+		envoy("envoy.json", static(
+			listener("main", ports[0], "kafka", true, inline, object{}),
+			listener("dribble", ports[1], "dribble", true, inline, object{}),
+			listener("optional", ports[2], "kafka", false, inline, object{}),
+		)),
+		envoy("documented.yaml", []byte(documented)),
+	} {
+		// They share the file's offset.
+		cmd.Stdout, cmd.Stderr = logs, logs
+		if err := cmd.Start(); err != nil {
+			m.t.Fatal(err)
+		}
+		m.t.Cleanup(func() {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		})
 	}
 	m.t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
 		if m.t.Failed() {
 			m.t.Logf("envoy:\n%s", m.logged())
 		}
 	})
 	m.eventually("envoy listens", func() bool {
-		c, err := (&net.Dialer{}).DialContext(m.t.Context(), "tcp", m.main)
-		if err == nil {
+		for _, address := range []string{m.main, m.documented} {
+			c, err := (&net.Dialer{}).DialContext(m.t.Context(), "tcp", address)
+			if err != nil {
+				return false
+			}
 			c.Close()
 		}
-		return err == nil
+		return true
 	})
 }
 
@@ -469,6 +495,14 @@ func TestMesh(t *testing.T) {
 	// First, while nothing is granted to it.
 	t.Run("DenyGrantAllow", func(t *testing.T) { denyGrantAllow(t, m) })
 	t.Run("WhoIsWho", func(t *testing.T) { whoIsWho(t, m) })
+	t.Run("Documented", func(t *testing.T) {
+		if got, err := m.sees(m.documented, m.peer(nil, ordersID)); err != nil || !slices.Equal(got, []string{"orders"}) {
+			t.Errorf("with the configuration of docs/mesh.md the client sees %v, %v", got, err)
+		}
+		if got, err := m.sees(m.documented, m.peer(nil, billingID)); err == nil {
+			t.Errorf("with the configuration of docs/mesh.md a stranger sees %v", got)
+		}
+	})
 	t.Run("Refused", func(t *testing.T) { refused(t, m) })
 	t.Run("Attacks", func(t *testing.T) { attacks(t, m) })
 	t.Run("ForgedTokens", func(t *testing.T) { forgedTokens(t, m) })
@@ -830,8 +864,17 @@ func largeRequests(t *testing.T, m *mesh) {
 	}
 }
 
-// silentPeer: whoever connects and says nothing is disconnected.
+// silentPeer: whoever connects and says nothing is disconnected, before the TLS handshake and after it.
 func silentPeer(t *testing.T, m *mesh) {
+	plain, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", m.main)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer plain.Close()
+	if err := plain.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	defer wantClosed(t, plain)
 	wantClosed(t, m.raw(m.main, m.peer(nil, ordersID)))
 	m.wantLog(t, "no login within "+loginTimeout.String())
 }
@@ -901,9 +944,9 @@ func brokerRestarts(t *testing.T, m *mesh) {
 		t.Fatal(err)
 	}
 	m.broker.Kill()
-	down := m.raw(m.main, m.peer(nil, ordersID))
-	_, _ = down.Write(versions(1, "test"))
-	wantClosed(t, down)
+	if got, err := m.sees(m.main, m.peer(nil, ordersID)); err == nil {
+		t.Errorf("without a broker the client sees %v", got)
+	}
 	m.broker.Start()
 	if err := produce(); err != nil {
 		t.Error(err)
