@@ -15,7 +15,7 @@ const maxFrame = 1<<31 - 1
 type Buffer interface {
 	// Len is the number of bytes.
 	Len() int
-	// Bytes copies a part of them, offset+length at most Len. The connection may keep it.
+	// Bytes copies a part of them, offset+length at most Len, as many as asked for. The connection may keep it.
 	Bytes(offset, length int) []byte
 }
 

@@ -754,7 +754,7 @@ func forgedTokens(t *testing.T, m *mesh) {
 			if err := connection.SetDeadline(time.Now().Add(patience)); err != nil {
 				t.Fatal(err)
 			}
-			if err := loginBy(connection, c.token); (err == nil) != c.accepted {
+			if _, err := loginBy(connection, c.token); (err == nil) != c.accepted {
 				t.Errorf("login: %v", err)
 			} else if err != nil && !strings.Contains(err.Error(), "the broker refuses the token") {
 				t.Errorf("%v, want a refusal", err)
@@ -777,26 +777,26 @@ func hs256(t *testing.T, m *mesh, claims string) string {
 	return text + "." + encoding.EncodeToString(mac.Sum(nil))
 }
 
-// loginBy presents a token as the filter does.
-func loginBy(c net.Conn, token string) error {
+// loginBy presents a token as the filter does, and returns how long the session lasts.
+func loginBy(c net.Conn, token string) (time.Duration, error) {
 	if _, err := c.Write(loginRequests(token)); err != nil {
-		return err
+		return 0, err
 	}
 	l := &login{}
 	for !l.done() {
 		var header [8]byte
 		if _, err := io.ReadFull(c, header[:]); err != nil {
-			return err
+			return 0, err
 		}
 		body := make([]byte, binary.BigEndian.Uint32(header[:])-4)
 		if _, err := io.ReadFull(c, body); err != nil {
-			return err
+			return 0, err
 		}
 		if err := l.answer(body); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return nil
+	return l.lifetime, nil
 }
 
 // splitAnswers: the broker's bytes arrive one by one, its two answers to the login among them.
@@ -887,7 +887,19 @@ func sessionOutlivesItsToken(t *testing.T, m *mesh) {
 		t.Fatal(err)
 	}
 	defer direct.Close()
-	if err := loginBy(direct, m.token(t, "shop.orders", nil)); err != nil {
+	// What the broker says of its sessions: they end with the token, or earlier.
+	for lifetime, most := range map[time.Duration]time.Duration{5 * time.Minute: session, session / 2: session / 2} {
+		connection, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", m.broker.Mesh)
+		if err != nil {
+			t.Fatal(err)
+		}
+		token := m.token(t, "shop.orders", func(s *Signer, _ *time.Time) { s.Lifetime = lifetime })
+		if got, err := loginBy(connection, token); err != nil || got > most || got <= 0 {
+			t.Errorf("with a token for %s the session lasts %s, %v; want %s at most", lifetime, got, err, most)
+		}
+		connection.Close()
+	}
+	if _, err := loginBy(direct, m.token(t, "shop.orders", nil)); err != nil {
 		t.Fatal(err)
 	}
 	busy := m.raw(m.main, m.peer(nil, ordersID))

@@ -100,13 +100,19 @@ func setBuffer(kind, length uint32, data []byte) bool {
 type buffer struct {
 	kind   uint32
 	length int
+	// failed tells that the proxy did not give what it says it has: nothing that follows from the event counts.
+	failed bool
 }
 
-func (b buffer) Len() int { return b.length }
+func (b *buffer) Len() int { return b.length }
 
-func (b buffer) Bytes(offset, length int) []byte {
+func (b *buffer) Bytes(offset, length int) []byte {
 	if length == 0 {
 		return nil
 	}
-	return getBuffer(b.kind, offset, length)
+	if part := getBuffer(b.kind, offset, length); len(part) == length {
+		return part
+	}
+	b.failed = true
+	return make([]byte, length)
 }

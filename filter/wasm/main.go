@@ -85,7 +85,11 @@ func onDownstreamData(context, length, end uint32) uint32 {
 	if !ok {
 		return closeConnection("")
 	}
-	e := c.Downstream(buffer{bufferDownstream, int(length)}, end != 0, time.Now())
+	b := &buffer{kind: bufferDownstream, length: int(length)}
+	e := c.Downstream(b, end != 0, time.Now())
+	if b.failed {
+		return closeConnection("envoy gives no bytes")
+	}
 	switch e.Action {
 	case filter.Pass:
 		return actionContinue
@@ -116,7 +120,11 @@ func onUpstreamData(context, length, end uint32) uint32 {
 	if !ok {
 		return closeUpstream("")
 	}
-	e := c.Upstream(buffer{bufferUpstream, int(length)}, end != 0, time.Now())
+	b := &buffer{kind: bufferUpstream, length: int(length)}
+	e := c.Upstream(b, end != 0, time.Now())
+	if b.failed {
+		return closeUpstream("envoy gives no bytes")
+	}
 	switch e.Action {
 	case filter.Pass:
 	case filter.Replace:
