@@ -35,6 +35,10 @@ generate: ## Write deepcopy functions, apply configurations and CRDs from api/
 images: ## Build Signet's container images into dist/images/signet.tar, without a container engine
 	@cd images && $(GO_RUN) ./cmd/images --root ..
 
+.PHONY: filter
+filter: ## Build the filter for Envoy into dist/filter.wasm
+	@hack/filter.sh
+
 .PHONY: clean
 clean: ## Remove what was built here, and clusters of an interrupted demo or test
 	@if [ -x bin/cluster ]; then bin/cluster down --all; fi

@@ -5,7 +5,7 @@ set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 modules=(. images test/cluster test/stepca)
 # The build tags of tests that need something built first; see test/run.
-tags=kafka,verifiers,stepca
+tags=kafka,verifiers,stepca,mesh
 
 unformatted=$(cd "$root" && git ls-files -co --exclude-standard '*.go' | xargs gofmt -l)
 if [ -n "$unformatted" ]; then
@@ -19,6 +19,11 @@ for module in "${modules[@]}"; do
   cd "$root/$module"
   go vet -tags="$tags" ./...
   "$lint" run --config "$root/.golangci.yml" --build-tags="$tags" ./...
+  if [ "$module" = . ]; then
+    # The filter's edge is compiled for Envoy only.
+    GOOS=wasip1 GOARCH=wasm go vet ./filter/...
+    GOOS=wasip1 GOARCH=wasm "$lint" run --config "$root/.golangci.yml" ./filter/wasm
+  fi
   status=0
   "$vulnerabilities" -tags="$tags" ./... || status=$?
   case $status in

@@ -34,8 +34,10 @@ type Broker struct {
 	Signet string
 	// SASL and SASLPlaintext are host:port of the listeners SASL (SASL_SSL) and SASLPLAINTEXT; "" without Options.SASL.
 	SASL, SASLPlaintext string
-	arguments           []string
-	command             *exec.Cmd
+	// Mesh is host:port of the listener MESH; "" without Options.Mesh.
+	Mesh    string
+	jvm     []string
+	command *exec.Cmd
 }
 
 // Options say what a broker has beside its mTLS listener.
@@ -51,6 +53,13 @@ type Options struct {
 	SASL bool
 	// JWKS are the public keys of whoever signs tokens (RFC 7517), with SASL.
 	JWKS []byte
+	// Mesh adds a listener MESH without TLS and with SASL on the loopback address, and advertises this host:port for it;
+	// its properties begin with listener.name.mesh.
+	Mesh string
+	// Files are put into the broker's directory before it starts.
+	Files map[string][]byte
+	// JVM are more arguments of java. {dir} stands for the broker's directory.
+	JVM []string
 	// Jars are put on the class path.
 	Jars []string
 	// Libs is the directory with Kafka's jars; "" for the environment's SIGNET_KAFKA_LIBS.
@@ -67,8 +76,8 @@ node.id=1
 controller.quorum.bootstrap.servers=localhost:%[3]d
 controller.listener.names=CONTROLLER
 listeners=MTLS://localhost:%[2]d,CONTROLLER://localhost:%[3]d%[5]s
-advertised.listeners=MTLS://localhost:%[2]d%[5]s
-listener.security.protocol.map=MTLS:SSL,CONTROLLER:SSL,SIGNET:SSL,SASL:SASL_SSL,SASLPLAINTEXT:SASL_PLAINTEXT
+advertised.listeners=MTLS://localhost:%[2]d%[6]s
+listener.security.protocol.map=MTLS:SSL,CONTROLLER:SSL,SIGNET:SSL,SASL:SASL_SSL,SASLPLAINTEXT:SASL_PLAINTEXT,MESH:SASL_PLAINTEXT
 inter.broker.listener.name=MTLS
 ssl.client.auth=required
 ssl.keystore.type=PEM
@@ -124,7 +133,7 @@ func Start(t T, a *Authority, o Options) *Broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ports := freePorts(t, 5)
+	ports := FreePorts(t, 6)
 	b.Address = fmt.Sprintf("localhost:%d", ports[0])
 	more := ""
 	if o.Signet {
@@ -137,8 +146,20 @@ func Start(t T, a *Authority, o Options) *Broker {
 		more += ",SASL://" + b.SASL + ",SASLPLAINTEXT://" + b.SASLPlaintext
 		sasl = fmt.Sprintf(saslProperties, "sasl") + fmt.Sprintf(saslProperties, "saslplaintext") +
 			"sasl.oauthbearer.jwks.endpoint.url=file://" + b.Dir + "/jwks.json\n"
-		b.arguments = append(b.arguments, "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://"+b.Dir+"/jwks.json")
+		b.jvm = append(b.jvm, "-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://"+b.Dir+"/jwks.json")
 		b.Write("jwks.json", o.JWKS)
+	}
+	advertised := more
+	if o.Mesh != "" {
+		b.Mesh = fmt.Sprintf("127.0.0.1:%d", ports[5])
+		more += ",MESH://" + b.Mesh
+		advertised += ",MESH://" + o.Mesh
+	}
+	for _, argument := range o.JVM {
+		b.jvm = append(b.jvm, strings.ReplaceAll(argument, "{dir}", b.Dir))
+	}
+	for name, content := range o.Files {
+		b.Write(name, content)
 	}
 	all := rules
 	if o.Rules != "" {
@@ -149,7 +170,7 @@ func Start(t T, a *Authority, o Options) *Broker {
 		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}), a.PEM()))
 	b.Write("ca.pem", append(a.PEM(), o.ClientCAs...))
 	replaced := strings.NewReplacer("{dir}", b.Dir, "{address}", b.Address).Replace(o.Properties)
-	b.Write("server.properties", []byte(fmt.Sprintf(properties, b.Dir, ports[0], ports[1], all, more)+sasl+replaced))
+	b.Write("server.properties", []byte(fmt.Sprintf(properties, b.Dir, ports[0], ports[1], all, more, advertised)+sasl+replaced))
 	b.Write("log4j2.yaml", []byte(`Configuration:
   Appenders: {Console: {name: STDOUT, PatternLayout: {pattern: "[%d] %p %m (%c)%n"}}}
   Loggers: {Root: {level: WARN, AppenderRef: {ref: STDOUT}}, Logger: [{name: kafka.server.KafkaRaftServer, level: INFO}]}
@@ -179,7 +200,7 @@ func (b *Broker) java(arguments ...string) *exec.Cmd {
 	classPath := strings.Join(append(slices.Clone(b.jars), b.libs+"/*"), string(os.PathListSeparator))
 	// Not the test's context: that ends before the test's clean-up, which kills the broker.
 	return exec.CommandContext(context.WithoutCancel(b.t.Context()), "java", slices.Concat([]string{"-Xmx400m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-		"-Dlog4j2.configurationFile=" + filepath.Join(b.Dir, "log4j2.yaml"), "-cp", classPath}, b.arguments, arguments)...)
+		"-Dlog4j2.configurationFile=" + filepath.Join(b.Dir, "log4j2.yaml"), "-cp", classPath}, b.jvm, arguments)...)
 }
 
 // Start starts the broker, which does not run, and waits until it is ready.
@@ -229,7 +250,8 @@ func (b *Broker) Kill() {
 	b.command = nil
 }
 
-func freePorts(t T, count int) []int {
+// FreePorts returns ports of the loopback address that nobody listens on.
+func FreePorts(t T, count int) []int {
 	t.Helper()
 	var ports []int
 	var listeners []net.Listener

@@ -50,12 +50,13 @@ var lanes = [][]suite{
 	},
 	{
 		{name: "broker", dir: "broker", maven: true},
-		{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./convert/...", "./declare/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./observe/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
+		{name: "unit", dir: ".", args: []string{"./api/...", "./access/...", "./certs/...", "./charts/...", "./clientconfig/...", "./convert/...", "./declare/...", "./filter/...", "./cmd", "./cmd/kubectl-signet/...", "./internal/...", "./issuer/...", "./mutate/...", "./observe/...", "./principal/...", "./readiness/...", "./test/run/...", "./test/verify/..."}},
 		{name: "images", dir: "images", args: []string{"./..."}},
 		{name: "clients", dir: "test/cluster/components/clients/goclient", args: []string{"./..."}},
 		{name: "api", dir: ".", args: []string{"./cmd/controller/...", "./cmd/webhook/..."}},
 		{name: "kafka", dir: ".", args: []string{"-tags=kafka", "-run=TestKafka|TestDifferential|TestLetterCase|TestStack|TestRecordedRegressions", "./access", "./cmd/kubectl-signet/cli", "./issuer", "./observe", "./principal", "./principal/rules", "./test/authorizer"}, prepare: kafkaLibs},
 		{name: "verifiers", dir: ".", args: []string{"-tags=verifiers", "-run=TestVerifiers", "./test/verify"}, prepare: built("envoy", "SIGNET_ENVOY")},
+		{name: "mesh", dir: ".", args: []string{"-tags=mesh", "-run=TestMesh", "./filter"}, prepare: meshParts},
 		{name: "stepca", dir: ".", args: []string{"-tags=stepca", "-run=TestStepCA", "./issuer"}, prepare: built("step-ca", "SIGNET_STEPCA")},
 		{name: "controller", dir: ".", args: []string{"-tags=kafka", "-run=TestAgainstKafka", "./cmd/controller"}, prepare: kafkaLibs},
 		{name: "demo", dir: ".", args: []string{"./test/demo/..."}},
@@ -79,7 +80,7 @@ func run(ctx context.Context, only string) error {
 		return err
 	}
 	if only == "" && os.Geteuid() != 0 {
-		return errors.New("the tests start real Kubernetes nodes, which needs root for namespaces, mounts and iptables: run `sudo make test`, or what needs no root: go run ./test/run -only unit (nor do images, clients, broker, kafka, verifiers, stepca and api)")
+		return errors.New("the tests start real Kubernetes nodes, which needs root for namespaces, mounts and iptables: run `sudo make test`, or what needs no root: go run ./test/run -only unit (nor do images, clients, broker, kafka, verifiers, mesh, stepca and api)")
 	}
 	results := Results{}
 	start := time.Now()
@@ -204,6 +205,16 @@ func built(what, variable string) func(ctx context.Context, root string) ([]stri
 		}
 		return []string{variable + "=" + strings.TrimSpace(string(out))}, nil
 	}
+}
+
+// meshParts names Kafka's jars and an Envoy.
+func meshParts(ctx context.Context, root string) ([]string, error) {
+	environment, err := built("kafka-libs", "SIGNET_KAFKA_LIBS")(ctx, root)
+	if err != nil {
+		return nil, err
+	}
+	envoy, err := built("envoy", "SIGNET_ENVOY")(ctx, root)
+	return append(environment, envoy...), err
 }
 
 // kafkaLibs names the jars from which tests start brokers of their own: Kafka's, and Signet's for brokers, which is
