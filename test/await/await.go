@@ -9,14 +9,18 @@ import (
 	"time"
 )
 
-// period is the time between two looks.
-const period = 100 * time.Millisecond
+// The time between two looks: it grows from the first to the second, because a look is often a process of its own, which in a
+// long wait would take the processor from what is waited for.
+const (
+	firstPeriod = 50 * time.Millisecond
+	lastPeriod  = 500 * time.Millisecond
+)
 
 // Until returns once check is satisfied; check returns what is the matter otherwise, with which the test ends after patience.
 func Until(t testing.TB, patience time.Duration, what string, check func() (ok bool, state string)) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
-	for {
+	for period := firstPeriod; ; period = min(period*5/4, lastPeriod) {
 		ok, state := check()
 		if ok {
 			return

@@ -15,6 +15,16 @@ import (
 	"testing"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/signet-kafka/signet/api/v1alpha1"
 	"github.com/signet-kafka/signet/test/await"
 	"github.com/signet-kafka/signet/test/stack"
 )
@@ -163,18 +173,50 @@ type object struct {
 	Data map[string]string
 }
 
+// api reads objects as kubectl does, in this process: most of what these tests do is look whether something has come about.
+var api = sync.OnceValues(func() (dynamic.Interface, error) {
+	config, err := clientcmd.BuildConfigFromFlags("", s.Kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	config.QPS = -1 // no limit
+	return dynamic.NewForConfig(config)
+})
+
+// read returns an object of a resource, nil where it does not exist.
+func read(t *testing.T, resource schema.GroupVersionResource, namespace, name string) *unstructured.Unstructured {
+	t.Helper()
+	client, err := api()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := client.Resource(resource).Namespace(namespace).Get(t.Context(), name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		return nil
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
+// get reads a ConfigMap or an object of a kind of Signet's.
 func get(t *testing.T, namespace, kind, name string) (object, bool) {
 	t.Helper()
 	var o object
-	args := []string{"get", kind, name, "-o", "json", "--ignore-not-found"}
-	if namespace != "" {
-		args = append([]string{"-n", namespace}, args...)
+	resource := v1alpha1.GroupVersion.WithResource(kind + "s")
+	if kind == "configmap" {
+		resource = corev1.SchemeGroupVersion.WithResource("configmaps")
 	}
-	out := kubectl(t, args...)
-	if out == "" {
+	found := read(t, resource, namespace, name)
+	if found == nil {
 		return o, false
 	}
-	if err := json.Unmarshal([]byte(out), &o); err != nil {
+	text, err := found.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &o); err != nil {
 		t.Fatal(err)
 	}
 	return o, true
@@ -247,8 +289,18 @@ spec:
 func (p pod) waitReady(t *testing.T) {
 	t.Helper()
 	eventually(t, fmt.Sprintf("pod %s/%s runs", p.namespace, p.name), func() (bool, string) {
-		out, err := s.Kubectl(t.Context(), "", "-n", p.namespace, "get", "pod", p.name, "-o", `jsonpath={.status.phase}/{.status.containerStatuses[0].state}{.status.conditions[?(@.type=="Ready")].status}`)
-		return err == nil && strings.HasSuffix(out, "True"), out
+		found := read(t, corev1.SchemeGroupVersion.WithResource("pods"), p.namespace, p.name)
+		if found == nil {
+			return false, "not found"
+		}
+		var running corev1.Pod
+		if err := runtime.DefaultUnstructuredConverter.FromUnstructured(found.Object, &running); err != nil {
+			t.Fatal(err)
+		}
+		ready := slices.ContainsFunc(running.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+		})
+		return ready, fmt.Sprintf("%s: %+v", running.Status.Phase, running.Status.ContainerStatuses)
 	})
 }
 
